@@ -1,0 +1,104 @@
+"""Options that mean the same in every command, and what they turn into."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from doodcli.errors import InputError
+
+if TYPE_CHECKING:
+    from doodcli.learning.runs import Run
+    from doodcli.settings import Settings
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder of the data sets [default: $DOOD_DATA_ROOT or data]."),
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, … or auto.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all that is random.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, for machines.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be done and with which settings; stop.")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting, as in model.strokes=8; may be repeated."),
+]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="JSON file of settings to start from.")
+]
+Runs = Annotated[str, typer.Argument(metavar="RUNS", help="Run folders, with commas between.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="A seeded random subset of this many images.")
+]
+
+
+def commas(text: str, option: str) -> list[str]:
+    """The items of a list option.  InputError when there are none."""
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items:
+        raise InputError(f"{option}: is empty; give names with commas between")
+    return items
+
+
+def device(name: str) -> str:
+    """A device that is there: `auto` is the accelerator if there is one.  Else InputError."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise InputError(
+            f"--device {name}: this machine has no such device; use cpu or auto"
+        ) from None
+    return name
+
+
+def settings_from(
+    preset: str, file: Path | None, direct: dict[str, Any], assignments: list[str] | None
+) -> Settings:
+    """The settings of a preset, changed by a file, by a command's own options, then by --set.
+
+    A length that is given, in steps or in minutes, replaces the preset's, whichever that was.
+    """
+    from doodcli import settings as s
+
+    settings = s.preset(preset)
+    if file is not None:
+        settings = s.read_settings(file, settings)
+    given = {key: value for key, value in direct.items() if value is not None}
+    lengths = ("learning.steps", "learning.minutes")
+    if any(key in given for key in lengths):
+        given = {**dict.fromkeys(lengths), **given}
+    settings = s.change(settings, given)
+    return s.check(s.change_by_text(settings, assignments or []))
+
+
+def open_runs(text: str, quiet: bool = False) -> list[Run]:
+    """The runs of a RUNS argument; says which checkpoints were refused."""
+    from doodcli.learning.runs import open_run
+
+    runs = [open_run(Path(name)) for name in commas(text, "RUNS")]
+    for run in runs:
+        for line in run.refused:
+            say(line, quiet)
+    return runs
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A line for people, on stderr."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """A JSON value on stdout."""
+    print(json.dumps(value, indent=1, default=str))

@@ -1,0 +1,86 @@
+"""`dood train`: options, live progress, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from doodcli.cli import options
+
+PLAIN_SECONDS = 15.0
+"""How often a line is printed where there is no terminal."""
+
+
+def train(
+    dataset: Annotated[str, typer.Option(help="A data set's name, or a path to one.")] = "mnist",
+    model: Annotated[str, typer.Option(help="The model variant.")] = "dood",
+    preset: Annotated[str, typer.Option(help="tiny, smoke, laptop or paper.")] = "laptop",
+    steps: Annotated[int | None, typer.Option(help="Gradient steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes of training instead.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Adam's rate after the warm-up.")] = None,
+    pen: Annotated[str | None, typer.Option(help="latent, global or amortised.")] = None,
+    place: Annotated[str | None, typer.Option(help="points or image.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Weight on the stopping variable.")] = None,
+    beta_on: Annotated[str | None, typer.Option(help="stop or signal.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder that holds the run folders.")] = Path("runs"),
+    run_dir: Annotated[
+        Path | None, typer.Option(help="This run folder; refused if its settings differ.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with a run that was cut.")] = True,
+    extend: Annotated[bool, typer.Option(help="Go on with a finished run to a new length.")] = False,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0, help="Minutes between checkpoints.")
+    ] = 3.0,
+    data_root: options.DataRoot = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    settings_file: options.SettingsFile = None,
+    assignments: options.Assignments = None,
+    json_output: options.Json = False,
+    quiet: options.Quiet = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Train a model; go on where an earlier run of the same settings was cut.
+
+    Prints the run's folder.  The folder is named by model, data, seed and a hash of the
+    settings, so the same command finds the same run.
+    """
+    direct = {
+        "data.dataset": dataset, "model.name": model, "model.pen": pen, "model.place": place,
+        "learning.steps": steps, "learning.minutes": minutes, "learning.batch_size": batch_size,
+        "learning.lr": lr, "learning.beta": beta, "learning.beta_on": beta_on, "seed": seed,
+    }  # fmt: skip
+    settings = options.settings_from(preset, settings_file, direct, assignments)
+    if dry_run:
+        from doodcli.settings import as_dict
+
+        options.print_json(as_dict(settings))
+        return
+    from doodcli.learning.train import Plan, Stopped
+    from doodcli.learning.train import train as run_training
+
+    plan = Plan(
+        runs, run_dir, data_root, options.device(device), resume, extend, checkpoint_minutes
+    )
+    try:
+        run = run_training(settings, plan, progress(quiet))
+    except Stopped as stopped:
+        options.say("stopped; the same command goes on from here", quiet)
+        sys.exit(stopped.code)
+    if json_output:
+        options.print_json({"path": str(run.path), **run.provenance()})
+    else:
+        print(run.path)
+
+
+def progress(quiet: bool) -> Any:
+    """The listener that suits where stderr goes: a live bar, plain lines, or silence."""
+    from doodcli.cli.progress import LiveProgress, PlainProgress, SilentProgress
+
+    if quiet:
+        return SilentProgress()
+    return LiveProgress() if sys.stderr.isatty() else PlainProgress(PLAIN_SECONDS)

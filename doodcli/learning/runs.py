@@ -1,0 +1,183 @@
+"""Run folders: where a model, its settings and its log live, and how they are found again."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from doodcli import __version__
+from doodcli.errors import InputError
+from doodcli.learning.checkpoints import newest_checkpoint, read_json, write_text
+from doodcli.model.model import DrawingModel
+from doodcli.settings import Settings, as_dict, flat, from_dict, settings_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from doodcli.data.load import ImageSet
+    from doodcli.learning.checkpoints import Checkpoint
+
+RECORD, LOG, LOCK = "run.json", "log.csv", "lock"
+FORMAT = 1
+"""Raised when a run folder's files change their meaning."""
+
+
+def run_name(settings: Settings, images: ImageSet) -> str:
+    """The folder of a run: what it is, and a hash of all that decides what it computes."""
+    digits = settings_hash(settings, images.fingerprint)
+    return f"{settings.model.name}-{images.name}-s{settings.seed}-{digits}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that holds at least one whole checkpoint."""
+
+    path: Path
+    settings: Settings
+    record: dict[str, Any]
+    checkpoint: Checkpoint
+    refused: list[str]
+    """why newer checkpoints were not used, a line each"""
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    def model(self, device: str = "cpu") -> DrawingModel:
+        """The trained model, ready to use."""
+        model = DrawingModel(self.settings.model)
+        model.load_state_dict(self.checkpoint.weights())
+        return model.to(device).eval()
+
+    def log(self) -> pd.DataFrame:
+        """The rows of the step log."""
+        return pd.read_csv(self.path / LOG)
+
+    def provenance(self) -> dict[str, Any]:
+        """What a result says of the model that it was measured with."""
+        facts, model = self.checkpoint.facts, self.settings.model
+        return {
+            "run": self.name,
+            "model": model.name,
+            "source": self.record["data"]["name"],
+            "seed": self.settings.seed,
+            "preset": self.settings.preset,
+            "pen": model.pen,
+            "place": model.place,
+            "bound": model.pen != "amortised",
+            "steps": facts["step"],
+            "training_images": facts["images"],
+            "training_minutes": round(facts["seconds"] / 60, 1),
+            "training_device": facts["device"],
+            "source_fingerprint": self.record["data"]["fingerprint"],
+            "settings_hash": settings_hash(self.settings, self.record["data"]["fingerprint"]),
+            "weights": facts["sha256"]["weights.safetensors"][:16],
+            "version": __version__,
+        }
+
+
+def open_run(path: Path) -> Run:
+    """A run by its folder.  InputError when it is none, or when no checkpoint of it is whole."""
+    if not (path / RECORD).is_file():
+        what = "no such folder" if not path.exists() else f"no run: it has no {RECORD}"
+        raise InputError(f"{path}: {what}; `dood train` makes one")
+    settings, record = read_record(path)
+    checkpoint, refused = newest_checkpoint(path)
+    if checkpoint is None:
+        why = f" ({'; '.join(refused)})" if refused else ""
+        raise InputError(f"{path}: holds no whole checkpoint{why}; train it again")
+    return Run(path, settings, record, checkpoint, refused)
+
+
+def read_record(path: Path) -> tuple[Settings, dict[str, Any]]:
+    """The settings and the record of a run folder."""
+    record = read_json(path / RECORD)
+    if record.get("format") != FORMAT:
+        raise InputError(
+            f"{path / RECORD}: format {record.get('format')}, this version reads {FORMAT}"
+        )
+    return from_dict(record["settings"], str(path / RECORD)), record
+
+
+def write_record(path: Path, settings: Settings, images: ImageSet, extended: list[Any]) -> None:
+    """Make or renew the record of a run."""
+    record = {
+        "format": FORMAT,
+        "version": __version__,
+        "settings": as_dict(settings),
+        "data": {
+            "name": images.name,
+            "fingerprint": images.fingerprint,
+            "images": len(images.images),
+            "remark": images.remark,
+        },
+        "extended": extended,
+    }
+    write_text(path / RECORD, json.dumps(record, indent=1) + "\n")
+
+
+def refuse_other_settings(path: Path, settings: Settings, images: ImageSet) -> None:
+    """InputError listing each setting in which a run folder differs from what was asked."""
+    stored, record = read_record(path)
+    old, new = flat(stored), flat(settings)
+    names = [name for name in new if old[name] != new[name] and name not in UNDECIDING]
+    lines = [f"{name}: {old[name]} there, {new[name]} asked" for name in names]
+    if record["data"]["fingerprint"] != images.fingerprint:
+        lines.append(f"data: {record['data']['fingerprint']} there, {images.fingerprint} asked")
+    if lines:
+        raise InputError(
+            f"{path}: made with other settings ({'; '.join(lines)}); "
+            "use another --run-dir, or --extend for more steps"
+        )
+
+
+UNDECIDING = ("preset", "data.dataset")
+"""Settings that decide nothing by themselves: what they stand for is in the others."""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a run folder, so that two processes cannot train it at once."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = (path / LOCK).open("w", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{path}: another process is training it; wait or stop it") from None
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        yield
+
+
+class Log:
+    """The step log: a CSV file that holds no row of a step that was not kept."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        """Open for a run that stands at `step`; rows after it, of a lost session, go."""
+        self.path = path
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            kept = lines[:1] + [row for row in lines[1:] if int(row.split(",")[0]) <= step]
+            write_text(path, "\n".join(kept) + "\n" if step else "")
+
+    def write(self, row: dict[str, float]) -> None:
+        """Add a row; the first brings the header."""
+        new = not self.path.exists() or self.path.stat().st_size == 0
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})

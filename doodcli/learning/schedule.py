@@ -1,0 +1,44 @@
+"""How far a run is, and what depends on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from doodcli.settings import LearningSettings, ModelSettings
+
+
+def progress(settings: LearningSettings, step: int, seconds: float) -> float:
+    """Fraction of the run that is done: 1 or more when it is over.
+
+    A run of `steps` counts steps, so it is the same run on any machine; a run of `minutes`
+    counts the time that it has trained, over all its sessions.
+    """
+    if settings.steps is not None:
+        return step / settings.steps
+    assert settings.minutes is not None
+    return seconds / (60 * settings.minutes)
+
+
+def rate(settings: LearningSettings, step: int, done: float) -> float:
+    """Adam's rate: a linear warm-up, then constant, then linear to 0 at the end of the run."""
+    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    left = min(1.0, max(0.0, 1 - done) / max(1e-9, 1 - settings.decay_from))
+    return settings.lr * warm * left
+
+
+def kl_weight(settings: LearningSettings, step: int) -> float:
+    """The weight of the KL, rising to 1."""
+    risen = min(1.0, step / max(1, settings.kl_steps))
+    return settings.kl_start + (1 - settings.kl_start) * risen
+
+
+def scale_floor(model: ModelSettings, learning: LearningSettings, step: int) -> float:
+    """The floor of the Laplace scales, falling geometrically to the model's own.
+
+    A model that cannot draw yet does best on blank border pixels; at the final floor their
+    likelihood would drown the rest.
+    """
+    start = max(learning.scale_start, model.scale_floor)
+    fallen = min(1.0, step / max(1, learning.scale_steps))
+    return start * (model.scale_floor / start) ** fallen

@@ -1,0 +1,232 @@
+"""`dood train`: a run from its settings to its last checkpoint, resumed where it was cut."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from doodcli import __version__
+from doodcli.data.load import load_images
+from doodcli.errors import InputError, RunFailed
+from doodcli.learning.checkpoints import drop_drafts, newest_checkpoint, save_checkpoint
+from doodcli.learning.runs import (
+    LOG,
+    RECORD,
+    Log,
+    Run,
+    locked,
+    open_run,
+    read_record,
+    refuse_other_settings,
+    run_name,
+    write_record,
+)
+from doodcli.learning.trainer import COLLAPSED, Trainer
+from doodcli.settings import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from doodcli.data.load import ImageSet
+    from doodcli.model.model import DrawingModel
+    from doodcli.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where and how a run is made; nothing here changes what it computes."""
+
+    runs: Path
+    """folder of the run folders"""
+    run_dir: Path | None = None
+    """a folder of this name instead"""
+    data_root: Path | None = None
+    device: str = "cpu"
+    resume: bool = True
+    extend: bool = False
+    """go on with a finished run to the new length"""
+    checkpoint_minutes: float = 3.0
+
+
+class Listener:
+    """Who is told how a run goes.  The command line shows it; the default keeps still."""
+
+    def started(self, path: Path, trainer: Trainer) -> None:
+        """The run's folder is ready; `trainer` stands where it will go on."""
+
+    def row(self, row: dict[str, float], trainer: Trainer) -> None:
+        """A row of the log."""
+
+    def checkpoint(self, path: Path, model: DrawingModel) -> None:
+        """A checkpoint was written into the run's folder."""
+
+    def warn(self, text: str) -> None:
+        """Something the user should know, a line."""
+
+
+class Stopped(BaseException):  # noqa: N818  (like KeyboardInterrupt: no error)
+    """SIGTERM or SIGINT came, and the run was saved; `code` is the exit code that says so."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def train(settings: Settings, plan: Plan, listener: Listener | None = None) -> Run:
+    """Train a model, or go on with its training; returns the finished run.
+
+    InputError for settings or folders that cannot be used; RunFailed when training broke, with
+    the last good checkpoint left in place; Stopped after a signal.
+    """
+    listener = listener or Listener()
+    check(settings)
+    images = load_images(
+        settings.data.dataset,
+        "train",
+        data_root=plan.data_root,
+        resolution=settings.model.resolution,
+        transpose=settings.data.transpose,
+        limit=settings.data.limit,
+        seed=settings.seed,
+    )
+    path = plan.run_dir or plan.runs / run_name(settings, images)
+    with locked(path):
+        return _train(path, settings, images, plan, listener)
+
+
+def _train(
+    path: Path, settings: Settings, images: ImageSet, plan: Plan, listener: Listener
+) -> Run:
+    drop_drafts(path)
+    if not plan.resume:
+        _set_aside(path, listener)
+    extended: list[Any] = []
+    if (path / RECORD).exists():
+        extended = _check_record(path, settings, images, plan)
+    trainer = Trainer(settings, images.images, images.index, plan.device)
+    found, refused = newest_checkpoint(path)
+    for line in refused:
+        listener.warn(line)
+    if found is None and refused:
+        raise InputError(f"{path}: no checkpoint of it is whole; --no-resume starts again")
+    if found is not None:
+        trainer.restore(found.weights(), found.training(), found.facts)
+    write_record(path, settings, images, extended)
+    listener.started(path, trainer)
+    if trainer.done < 1:
+        _loop(path, trainer, plan, listener)
+    return open_run(path)
+
+
+def _loop(path: Path, trainer: Trainer, plan: Plan, listener: Listener) -> None:
+    """Steps, log, checkpoints; a signal ends it after a checkpoint."""
+    log = Log(path / LOG, trainer.step)
+    saved = time.monotonic()
+    warned = False
+    with _signals() as caught:
+        for row in trainer.steps():
+            due = time.monotonic() - saved >= 60 * plan.checkpoint_minutes
+            over = trainer.done >= 1
+            if row is None and (due or caught):
+                row = trainer.row()
+            if row is not None:
+                log.write(row)
+                listener.row(row, trainer)
+                warned = warned or _warn_of_collapse(row, trainer, listener)
+            if due or over or caught:
+                _save(path, trainer, plan)
+                listener.checkpoint(path, trainer.model)
+                saved = time.monotonic()
+            if caught and not over:
+                raise Stopped(128 + caught[0])
+
+
+def _save(path: Path, trainer: Trainer, plan: Plan) -> None:
+    facts = {
+        "step": trainer.step,
+        "images": trainer.step * trainer.settings.learning.batch_size,
+        "seconds": trainer.seconds,
+        "finished": trainer.done >= 1,
+        "device": device_name(plan.device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "version": __version__,
+    }
+    try:
+        save_checkpoint(path, trainer.weights(), trainer.training_state(), facts)
+    except OSError as error:
+        raise RunFailed(f"{path}: the checkpoint cannot be written ({error.strerror})") from None
+
+
+def _check_record(path: Path, settings: Settings, images: ImageSet, plan: Plan) -> list[Any]:
+    """Refuse other settings; with --extend a new length is no other setting, and is recorded."""
+    stored, record = read_record(path)
+    extended: list[Any] = record["extended"]
+    if not plan.extend:
+        refuse_other_settings(path, settings, images)
+        return extended
+    length = {"steps": stored.learning.steps, "minutes": stored.learning.minutes}
+    refuse_other_settings(
+        path, replace(settings, learning=replace(settings.learning, **length)), images
+    )
+    return [*extended, {"was": length}]
+
+
+def _set_aside(path: Path, listener: Listener) -> None:
+    """--no-resume: what was there moves aside, since nothing that existed may be lost."""
+    if not (path / RECORD).exists():
+        return
+    number = 1
+    while (aside := path.with_name(f"{path.name}.old{number}")).exists():
+        number += 1
+    aside.mkdir()
+    for item in path.iterdir():
+        if item.name != "lock":
+            item.replace(aside / item.name)
+    listener.warn(f"{path}: the run that was there is now {aside}")
+
+
+def _warn_of_collapse(row: dict[str, float], trainer: Trainer, listener: Listener) -> bool:
+    if row["strokes"] >= COLLAPSED or trainer.step <= trainer.settings.learning.stop_delay:
+        return False
+    listener.warn(
+        f"step {trainer.step}: {row['strokes']:.2f} strokes a drawing, the model is about to stop "
+        "drawing; try --set learning.stop_delay=2000 or --set learning.draw_bias=4"
+    )
+    return True
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The list of signals that came, instead of their default; a second one kills."""
+    caught: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    try:
+        before = {kind: signal.signal(kind, note) for kind in kinds}
+    except ValueError:  # not the main thread: signals are somebody else's
+        before = {}
+    try:
+        yield caught
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def device_name(device: str) -> str:
+    """The device in words, for the record."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()

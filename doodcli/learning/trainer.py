@@ -1,0 +1,230 @@
+"""Training: one loop, resumed exactly where it was cut."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from doodcli.errors import RunFailed
+from doodcli.learning import schedule
+from doodcli.learning.batches import batch_of_step
+from doodcli.learning.objective import (
+    Baseline,
+    Bound,
+    Weights,
+    bound,
+    closed_form_scale,
+    learning_signal,
+    nvil_surrogate,
+    pathwise,
+)
+from doodcli.model.model import DrawingModel, as_input
+from doodcli.model.noise import noise_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from doodcli.model.model import Scored
+    from doodcli.settings import Settings
+
+LOG_EVERY = 20
+"""Steps that a row of the log is the mean of."""
+
+COLLAPSED = 0.3
+"""Mean strokes below which a model is about to stop drawing altogether."""
+
+
+@dataclass
+class Window:
+    """Sums over the steps since the last row of the log."""
+
+    steps: int = 0
+    sums: Tensor | None = None
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, numbers: Tensor) -> None:
+        """One step's terms."""
+        self.sums = numbers if self.sums is None else self.sums + numbers
+        self.steps += 1
+
+
+class Trainer:
+    """A model, its optimiser and its data; :meth:`steps` trains it.
+
+    Everything random is a function of the seed and the step, so a resumed run needs no
+    generator's state.
+    """
+
+    def __init__(self, settings: Settings, images: Tensor, index: Tensor, device: str) -> None:
+        """`images` uint8 `[n, R, R]`; `index` int64 `[n]`, their identity in the data set."""
+        self.settings = settings
+        self.device = torch.device(device)
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            model = DrawingModel(settings.model, settings.learning.draw_bias)
+            seen = settings.model.features + 2 + settings.model.hidden
+            self.baseline = Baseline(seen, settings.model.hidden // 2, settings.learning)
+        self.model = model.to(self.device)
+        self.baseline.to(self.device)
+        self.images, self.index = images.to(self.device), index.to(self.device)
+        # The mean absolute error of each pixel, with a running mean's memory: the closed form of
+        # the Laplace scales.  `weight` undoes its start from 0.
+        self.error = torch.zeros_like(self.model.scale)
+        self.weight = 0.0
+        self.optimiser = self._optimiser()
+        self.step, self.seconds = 0, 0.0
+        self.window = Window()
+
+    @property
+    def done(self) -> float:
+        """Fraction of the run that is done."""
+        return schedule.progress(self.settings.learning, self.step, self.seconds)
+
+    def steps(self) -> Iterator[dict[str, float] | None]:
+        """Train to the end; yields after every step, with a row for the log now and then."""
+        while self.done < 1:
+            began = time.monotonic()
+            self._one_step()
+            self.seconds += time.monotonic() - began
+            yield self.row() if self.window.steps == LOG_EVERY or self.done >= 1 else None
+
+    def _one_step(self) -> None:
+        learning, model = self.settings.learning, self.settings.model
+        # Data: batch t is a function of (seed, t), and so is its noise.
+        where = batch_of_step(
+            len(self.images), learning.batch_size, self.settings.seed, self.step
+        ).to(self.device)
+        images = as_input(self.images[where])
+        noise = noise_for(self.index[where], 1, self.settings.seed, first=self.step)
+        # Schedules.
+        rate = schedule.rate(learning, self.step, self.done)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["factor"]
+        if self.step:
+            floor = schedule.scale_floor(model, learning, self.step)
+            self.model.scale.copy_(closed_form_scale(self.error / self.weight, floor))
+        # Forward, the bound, NVIL.
+        scored = self.model.score(images, noise)
+        terms = bound(scored, images)
+        loss = self._loss(scored)
+        self._stop_unless_finite(terms, loss)
+        # Backward and update.
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), learning.clip)
+        if not bool(torch.isfinite(norm)):
+            raise RunFailed(f"step {self.step}: the gradient is not finite; stopped before update")
+        self.optimiser.step()
+        with torch.no_grad():
+            self._remember(scored, images)
+            self.window.add(torch.stack([*(t.detach() for t in terms), norm.detach()]))
+        self.step += 1
+
+    def _loss(self, scored: Scored) -> Tensor:
+        """The loss in nats a pixel: pathwise bound, score function, and the baseline's own."""
+        learning = self.settings.learning
+        on_stop = learning.beta_on == "stop"
+        weights = Weights(
+            kl=schedule.kl_weight(learning, self.step),
+            stop=learning.beta if on_stop else 1.0,
+            signal=1.0 if on_stop else learning.beta,
+        )
+        signal, baseline_loss = self.baseline(
+            learning_signal(scored, weights), scored.seen, scored.alive
+        )
+        loss = baseline_loss - pathwise(scored, weights) / self.model.scale.numel()
+        if self.step >= learning.stop_delay:
+            score = nvil_surrogate(signal, scored.log_q_on)
+            loss = loss - learning.signal_weight * score
+        return loss
+
+    def _remember(self, scored: Scored, images: Tensor) -> None:
+        """Running means: the error of each pixel, and the pen of the drawings."""
+        memory = self.settings.learning.scale_memory
+        self.error.lerp_((images - scored.canvas).abs().mean(0), 1 - memory)
+        self.weight = self.weight * memory + 1 - memory
+        if self.settings.model.pen == "amortised":
+            free = self.model.free_pen(scored.drawing.pen).flatten(0, 1).median(0).values
+            self.model.typical_pen.lerp_(free, 1 - memory)
+
+    def row(self) -> dict[str, float]:
+        """The means over the window, as a row of the log; starts a new window."""
+        window, self.window = self.window, Window()
+        assert window.sums is not None
+        numbers = (window.sums / window.steps).tolist()
+        names = [*Bound._fields, "gradient_norm"]
+        seconds = max(1e-9, time.monotonic() - window.since)
+        learning = self.settings.learning
+        return {
+            "step": self.step,
+            "images": self.step * learning.batch_size,
+            "seconds": round(self.seconds, 2),
+            **dict(zip(names, numbers, strict=True)),
+            "rate": schedule.rate(learning, self.step, self.done),
+            "kl_weight": schedule.kl_weight(learning, self.step),
+            "images_per_s": window.steps * learning.batch_size / seconds,
+        }
+
+    def _stop_unless_finite(self, terms: Bound, loss: Tensor) -> None:
+        if math.isfinite(loss.item()):
+            return
+        broken = [name for name, value in terms._asdict().items() if not math.isfinite(value)]
+        raise RunFailed(
+            f"step {self.step}: {', '.join(broken) or 'the loss'} not finite; stopped before the "
+            "update, the last checkpoint is good. Try a smaller --lr, or --set learning.clip=0.1"
+        )
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        """Adam; the few parameters of the pen learn faster than the networks."""
+        learning = self.settings.learning
+        named = [*self.model.named_parameters(), *self.baseline.named_parameters(prefix="baseline")]
+        self.names = [name for name, _ in named]
+        factor = {"prior.pen_raw": learning.pen_lr_factor}
+        groups = [
+            {"params": [parameter], "factor": factor.get(name, 1.0)} for name, parameter in named
+        ]
+        fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.Adam(groups, learning.lr, betas=(0.9, 0.99), fused=fused)
+
+    # ------------------------------------------------------------- resuming
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's tensors, with the final floor under its scales."""
+        return dict(self.model.state_dict())
+
+    def training_state(self) -> dict[str, Tensor]:
+        """All else that the next step depends on."""
+        state = {f"baseline.{k}": v for k, v in self.baseline.state_dict().items()}
+        state["error"] = self.error
+        state["weight"] = torch.tensor(self.weight, dtype=torch.float64)
+        for name, parameter in zip(self.names, self._parameters(), strict=True):
+            for key, value in self.optimiser.state[parameter].items():
+                state[f"adam.{key}.{name}"] = value
+        return state
+
+    def restore(
+        self, weights: dict[str, Tensor], state: dict[str, Tensor], facts: dict[str, Any]
+    ) -> None:
+        """Go back to a checkpoint."""
+        self.model.load_state_dict(weights)
+        prefix = "baseline."
+        self.baseline.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        self.error.copy_(state["error"])
+        self.weight = float(state["weight"])
+        for name, parameter in zip(self.names, self._parameters(), strict=True):
+            self.optimiser.state[parameter] = {
+                key: state[f"adam.{key}.{name}"].to(self.device if key != "step" else "cpu")
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+        self.step, self.seconds = facts["step"], facts["seconds"]
+
+    def _parameters(self) -> list[Tensor]:
+        return [group["params"][0] for group in self.optimiser.param_groups]

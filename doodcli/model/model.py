@@ -1,0 +1,417 @@
+"""The model of Section 2: one loop over strokes, and the verbs that the experiments use.
+
+Every verb is one pass of :meth:`DrawingModel.unroll`: *go on or stop → where (layout) → what
+(stroke) → draw → composite*.  What differs is who chooses: the posterior (`infer`), the prior
+(`imagine`, `complete`) or a drawing that is given (`log_joint`, `log_posterior`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from doodcli.model.canvas import composite, laplace_log_density
+from doodcli.model.choosers import Continuation, Given, Imagination, PriorNoise
+from doodcli.model.drawing import Drawing, Token
+from doodcli.model.layout import glimpse, layout_interval, place_image, place_points
+from doodcli.model.networks import Encoder
+from doodcli.model.noise import Noise, noise_for
+from doodcli.model.posterior import Posterior, Recognition
+from doodcli.model.prior import PEN, Prior
+from doodcli.model.renderer import stroke_picture
+from doodcli.model.steps import Decision, Mark, State, Unrolled, spread
+
+if TYPE_CHECKING:
+    from doodcli.model.steps import Chooser
+    from doodcli.settings import ModelSettings
+
+
+# Different uses of one seed (see noise.py).
+PEN_NOISE, IMAGINATION = 1, 2
+
+
+class Scored(NamedTuple):
+    """Drawings from the posterior with every term of the bound (Eq. 9), in nats.
+
+    `rows` is samples × batch, flattened.
+    """
+
+    drawing: Drawing
+    """`[samples, batch, ...]`"""
+    canvas: Tensor
+    """`[rows, R, R]`"""
+    log_likelihood: Tensor
+    """`[rows]`, log p_comp of Eq. 5"""
+    on: Tensor
+    """`[rows, strokes]`, log p_on − log q_on of each stopping variable"""
+    marks: Tensor
+    """`[rows, strokes]`, log p − log q of each layout and stroke"""
+    pen: Tensor
+    """`[rows]`, log p − log q of a latent pen, else 0"""
+    log_q_on: Tensor
+    """`[rows, strokes]`, log q_on, for the score function"""
+    alive: Tensor
+    """`[rows, strokes]`, 1 where a stopping variable was drawn"""
+    seen: Tensor
+    """`[rows, strokes, k]`, detached: what NVIL's baseline reads before each decision"""
+
+    @property
+    def log_weight(self) -> Tensor:
+        """log p(x, z) − log q(z | x), `[samples, batch]`."""
+        total = self.log_likelihood + self.on.sum(-1) + self.marks.sum(-1) + self.pen
+        return total.unflatten(0, self.drawing.present.shape[:2])
+
+
+class DrawingModel(nn.Module):
+    """DooD: prior, posterior, the memories that they share, and the likelihood.
+
+    On the CPU drawings that have stopped are dropped from the pass; elsewhere they are carried
+    along with weight 0, so that shapes are static.  Both give the same numbers.
+    """
+
+    scale: Tensor
+    typical_pen: Tensor
+
+    def __init__(self, settings: ModelSettings, draw_bias: float = 2.0) -> None:
+        super().__init__()
+        s = self.settings = settings
+        self.interval = layout_interval(s)
+        self.prior = Prior(s)
+        self.posterior = Posterior(s, draw_bias)
+        self.canvas_encoder = Encoder(1, s.resolution, s.channels, s.features)
+        self.layout_rnn = nn.GRUCell(4 + s.features, s.hidden)
+        self.stroke_rnn = nn.GRUCell(2 * s.points + s.features, s.hidden)
+        # The Laplace scale of each pixel is learned in closed form: the mean absolute error is
+        # the scale of greatest likelihood (see learning/objective.py).
+        self.register_buffer("scale", torch.full((s.resolution, s.resolution), 0.3))
+        # A pen that is read off targets has no prior; drawings from the prior use the usual one.
+        self.register_buffer("typical_pen", torch.zeros(3))
+
+    @property
+    def drops_stopped(self) -> bool:
+        """Whether drawings that have stopped leave the pass."""
+        return self.scale.device.type == "cpu"
+
+    # ------------------------------------------------------------------ verbs
+
+    def infer(
+        self, images: Tensor, samples: int = 1, seed: int = 0, index: Tensor | None = None
+    ) -> tuple[Drawing, Tensor]:
+        """Parses drawn from q(z | x) (Eq. 6) and their log densities.
+
+        `images` `[batch, R, R]` in [0, 1], or uint8; `index` int64 `[batch]` names the images
+        for their noise (default: their order).  → drawing `[samples, batch, ...]`, log q
+        `[samples, batch]` in nats.
+        """
+        images = as_input(images)
+        index = torch.arange(len(images), device=images.device) if index is None else index
+        noise = noise_for(index, samples, seed)
+        drawing, steps, log_q_pen = self._recognise(images, noise)
+        return drawing, (self._log_q(steps) + log_q_pen).unflatten(0, noise.shape)
+
+    def score(self, images: Tensor, noise: Noise) -> Scored:
+        """`infer` and `log_joint` fused: they share the canvas, so one pass serves both.
+
+        `images` `[batch, R, R]` in [0, 1]; noise of shape `[samples, batch]`.
+        """
+        drawing, steps, log_q_pen = self._recognise(images, noise)
+        log_p_on, log_p_marks = self._prior_terms(steps)
+        rows = noise.shape.numel()
+        which = torch.arange(rows, device=images.device) % len(images)
+
+        def at_steps(values: list[Tensor]) -> Tensor:
+            return spread(steps.decisions, values, rows, self.settings.strokes)
+
+        log_q_on = at_steps([d.log_q for d in steps.decisions])
+        log_q_marks = self._spread_marks(steps, [m.log_q for m in steps.marks])
+        return Scored(
+            drawing,
+            steps.canvas,
+            self.log_likelihood(images[which], steps.canvas),
+            at_steps(log_p_on) - log_q_on,
+            self._spread_marks(steps, log_p_marks) - log_q_marks,
+            self._log_prior_of_pen(drawing.flat().pen) - log_q_pen,
+            log_q_on,
+            at_steps([torch.ones_like(d.on) for d in steps.decisions]),
+            at_steps([_seen_by_baseline(d) for d in steps.decisions]),
+        )
+
+    def log_posterior(self, images: Tensor, drawing: Drawing) -> Tensor:
+        """log q(z | x) of given drawings (Eq. 6): `[samples, batch]`, in nats.
+
+        `images` `[batch, R, R]`, `drawing` `[samples, batch, ...]`.
+        """
+        images = as_input(images)
+        flat = drawing.flat()
+        target = self.posterior.target(images)
+        which = torch.arange(len(flat.present), device=images.device) % len(images)
+        chooser = Recognition(self.posterior, images, target, which, given=self._given(flat))
+        steps = self.unroll(chooser, self._blank(flat.pen))
+        log_q = self._log_q(steps)
+        if self.settings.pen == "latent":
+            log_q = log_q + self.posterior.pen(target[which]).log_density(PEN.free(flat.pen))
+        return log_q.reshape(drawing.present.shape[:-1])
+
+    def log_prior(self, drawing: Drawing) -> Tensor:
+        """log p(z) of given drawings (Eq. 1 without p_comp), `[...]`, in nats."""
+        flat = drawing.flat()
+        steps = self.unroll(self._given(flat), self._blank(flat.pen))
+        on, marks = self._prior_terms(steps)
+        total = spread(steps.decisions, on, len(flat.pen), self.settings.strokes).sum(-1)
+        total = total + self._spread_marks(steps, marks).sum(-1)
+        total = total + self._log_prior_of_pen(flat.pen)
+        return total.reshape(drawing.present.shape[:-1])
+
+    def log_joint(self, images: Tensor, drawing: Drawing) -> Tensor:
+        """log p(x, z) (Eq. 1): `[samples, batch]`, in nats."""
+        likelihood = self.log_likelihood(as_input(images), self.render(drawing))
+        return self.log_prior(drawing) + likelihood
+
+    def log_likelihood(self, images: Tensor, canvas: Tensor) -> Tensor:
+        """log p_comp(x | canvas) (Eq. 5), `[...]`; `images` and `canvas` `[..., R, R]`."""
+        return laplace_log_density(images, canvas, self.scale)
+
+    @torch.no_grad()
+    def imagine(self, count: int, seed: int = 0) -> Drawing:
+        """Drawings from the prior (Section 3.2): `[count, ...]`."""
+        noise = noise_for(torch.arange(count, device=self.scale.device), 1, seed, IMAGINATION)
+        if self.settings.pen == "latent":
+            pen = PEN.constrain(self.prior.pen().sample(noise.normal(3)[0]))
+        else:
+            pen = PEN.constrain(self.shared_pen().expand(count, 3))
+        steps = self.unroll(Imagination(self.prior, self._prior_noise(noise)), self._blank(pen))
+        return self._drawing(steps, pen)
+
+    @torch.no_grad()
+    def complete(self, drawing: Drawing, canvas: Tensor, seed: int = 0) -> Drawing:
+        """Partial pictures, finished by the prior (Section 3.2, "Partial completion").
+
+        `drawing` `[count, ...]` is a parse of the partial pictures `canvas` `[count, R, R]`: its
+        strokes and recurrent states are kept, and the picture itself becomes the canvas on which
+        the prior goes on.  → `[count, ...]`, the strokes of the parse, then the new ones.
+        """
+        noise = noise_for(torch.arange(len(canvas), device=canvas.device), 1, seed, IMAGINATION)
+        rest = Imagination(self.prior, self._prior_noise(noise))
+        chooser = Continuation(self._given(drawing), rest, canvas)
+        return self._drawing(self.unroll(chooser, self._blank(drawing.pen)), drawing.pen)
+
+    def render(
+        self, drawing: Drawing, token: Token | None = None, upto: int | None = None
+    ) -> Tensor:
+        """The canvas after `upto` strokes (default: all), `[..., R, R]` in [0, 1).
+
+        `token` perturbs the drawing: noise on its points, then an affine map of the canvas.
+        Differentiable in everything.
+        """
+        flat = drawing.flat()
+        points, affine = flat.strokes, None
+        if token is not None:
+            points = points + token.points.reshape_as(points)
+            affine = token.affine.reshape(-1, 2, 3)
+        total = flat.pen.new_zeros(len(flat.pen), *self.scale.shape)
+        for step in range(flat.present.shape[-1] if upto is None else upto):
+            picture = self._picture(flat.layout[:, step], points[:, step], flat.pen, affine)
+            total = total + flat.present[:, step, None, None] * picture
+        return composite(total, flat.pen).reshape(*drawing.present.shape[:-1], *self.scale.shape)
+
+    # --------------------------------------------------------------- the loop
+
+    def unroll(self, chooser: Chooser, state: State) -> Unrolled:
+        """One pass over the steps, from `state`, with the choices of `chooser` (Eqs. 1 and 6)."""
+        decisions: list[Decision] = []
+        marks: list[Mark] = []
+        finished: list[tuple[Tensor, Tensor]] = []
+        for step in range(self.settings.strokes):
+            state = chooser.look(step, state)
+            if state.canvas_features is None:
+                state = state.now(canvas_features=self._embed(state.canvas))
+            on, log_q = chooser.on(step, state)
+            decisions.append(_decision(step, state, on, log_q))
+            if self.drops_stopped:
+                stop, go = (on == 0).nonzero()[:, 0], on.nonzero()[:, 0]
+                finished.append((state.row[stop], state.canvas[stop]))
+                state = state.take(go)
+                if not len(go):
+                    break
+            else:
+                state = state.now(alive=state.alive * on)
+            state, mark = self._draw(step, chooser, state)
+            marks.append(mark)
+        finished.append((state.row, state.canvas))
+        order = torch.argsort(torch.cat([row for row, _ in finished]))
+        return Unrolled(decisions, marks, torch.cat([canvas for _, canvas in finished])[order])
+
+    def _draw(self, step: int, chooser: Chooser, state: State) -> tuple[State, Mark]:
+        """One stroke: where, what, ink, composite."""
+        s = self.settings
+        assert state.canvas_features is not None
+        told = torch.cat([state.layout, state.canvas_features], -1)
+        state = state.now(layout_memory=self.layout_rnn(told, state.layout_memory))
+        layout, log_q_layout = chooser.layout_at(step, state)
+        where = self.interval.constrain(layout)
+        frame = glimpse(where, state.canvas.detach(), s.glimpse, s.glimpse_margin)
+        told = torch.cat([state.stroke.flatten(1), state.canvas_features], -1)
+        memory = self.stroke_rnn(told, state.stroke_memory)
+        state = state.now(layout=layout, stroke_memory=memory)
+        stroke, log_q_stroke = chooser.stroke_at(step, state, where, frame)
+        picture = self._picture(where, stroke, state.pen)
+        total = state.total + state.alive[:, None, None] * picture
+        state = state.now(
+            total=total, canvas=composite(total, state.pen), stroke=stroke, canvas_features=None
+        )
+        log_q = log_q_layout + log_q_stroke
+        return state, Mark(
+            step, state.row, state.alive, layout, stroke, log_q,
+            state.layout_memory, state.stroke_memory, frame,
+        )  # fmt: skip
+
+    def _picture(
+        self, where: Tensor, stroke: Tensor, pen: Tensor, affine: Tensor | None = None
+    ) -> Tensor:
+        """The rendered stroke x_t = δR(l_t ⊙ s_t), `[n, R, R]` (Rendering module).
+
+        `place` says whether the layout moves the points, as in the text, or the picture.
+        """
+        s = self.settings
+        points = stroke if s.place == "image" else place_points(where, stroke)
+        if affine is not None and s.place == "points":
+            points = points @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
+        picture = stroke_picture(points, pen, s.curve_samples, s.resolution)
+        return picture if s.place == "points" else place_image(where, picture, affine)
+
+    # ---------------------------------------------------------------- helpers
+
+    def _recognise(self, images: Tensor, noise: Noise) -> tuple[Drawing, Unrolled, Tensor]:
+        """A pass with the posterior: the drawing, its steps, and log q of its pen `[rows]`."""
+        s = self.settings
+        rows = noise.shape.numel()
+        target = self.posterior.target(images)
+        which = torch.arange(rows, device=images.device) % len(images)
+        free, log_q_pen = self._choose_pen(target, which, noise)
+        pen = PEN.constrain(free)
+        uniform = noise.uniform(s.strokes).flatten(0, 1)
+        normal = noise.normal(s.strokes * (4 + 2 * s.points)).flatten(0, 1)
+        both = (uniform, normal.unflatten(-1, (s.strokes, -1)))
+        chooser = Recognition(self.posterior, images, target, which, noise=both)
+        steps = self.unroll(chooser, self._blank(pen))
+        drawing = self._drawing(steps, pen).map(lambda part: part.unflatten(0, noise.shape))
+        return drawing, steps, log_q_pen
+
+    def _choose_pen(self, target: Tensor, which: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+        """The unconstrained pen of each row, `[rows, 3]`, and its log q, `[rows]`."""
+        none = target.new_zeros(len(which))
+        if self.settings.pen == "global":
+            return self.shared_pen().expand(len(which), 3), none
+        q = self.posterior.pen(target)
+        if self.settings.pen == "amortised":
+            return q.mean[which], none
+        q = type(q)(*(part[which] for part in q))
+        free = q.sample(noise._replace(purpose=PEN_NOISE).normal(3).flatten(0, 1))
+        return free, q.log_density(free)
+
+    def free_pen(self, pen: Tensor) -> Tensor:
+        """The unconstrained coordinates of pens, `[..., 3]`."""
+        return PEN.free(pen)
+
+    def shared_pen(self) -> Tensor:
+        """The unconstrained pen of a model whose pen is no latent, `[3]`."""
+        return self.prior.pen_raw if self.settings.pen == "global" else self.typical_pen
+
+    def _log_prior_of_pen(self, pen: Tensor) -> Tensor:
+        """log p(pen) in unconstrained coordinates, `[rows]`; 0 where the pen is no latent."""
+        if self.settings.pen != "latent":
+            return pen.new_zeros(len(pen))
+        return self.prior.pen().log_density(PEN.free(pen))
+
+    def _prior_terms(self, steps: Unrolled) -> tuple[list[Tensor], list[Tensor]]:
+        """log p of each stopping variable and of each mark, all steps in one batch."""
+        logit = self.prior.on(torch.cat([d.canvas_features for d in steps.decisions]))
+        on = torch.cat([d.on for d in steps.decisions])
+        log_on = -F.binary_cross_entropy_with_logits(logit, on, reduction="none")
+        of_decisions = list(log_on.split([len(d.on) for d in steps.decisions]))
+        if not steps.marks:
+            return of_decisions, []
+        layout = torch.cat([m.layout for m in steps.marks])
+        stroke = torch.cat([m.stroke for m in steps.marks])
+        frame = torch.cat([m.frame for m in steps.marks])
+        layout_memory = torch.cat([m.layout_memory for m in steps.marks])
+        stroke_memory = torch.cat([m.stroke_memory for m in steps.marks])
+        log_p = self.prior.layout(layout_memory).log_density(layout)
+        log_p = log_p + self.prior.stroke(stroke_memory, layout, frame).log_density(stroke).sum(-1)
+        return of_decisions, list(log_p.split([len(m.row) for m in steps.marks]))
+
+    def _log_q(self, steps: Unrolled) -> Tensor:
+        """log q of the stopping variables, layouts and strokes of a pass, `[rows]`."""
+        rows, most = len(steps.canvas), self.settings.strokes
+        on = spread(steps.decisions, [d.log_q for d in steps.decisions], rows, most).sum(-1)
+        return on + self._spread_marks(steps, [m.log_q for m in steps.marks]).sum(-1)
+
+    def _spread_marks(self, steps: Unrolled, values: list[Tensor]) -> Tensor:
+        shape = (len(steps.canvas), self.settings.strokes)
+        return spread(steps.marks, values, *shape) if values else steps.canvas.new_zeros(shape)
+
+    def _drawing(self, steps: Unrolled, pen: Tensor) -> Drawing:
+        """The drawing that a pass made, `[rows, ...]`; strokes that are not there are zeros."""
+        s = self.settings
+        layout = pen.new_zeros(len(pen), s.strokes, 4)
+        strokes = pen.new_zeros(len(pen), s.strokes, s.points, 2)
+        present = pen.new_zeros(len(pen), s.strokes)
+        if steps.marks:
+            ones = [torch.ones_like(m.log_q) for m in steps.marks]
+            present = self._spread_marks(steps, ones).detach()
+            layout = self._spread_marks(steps, [m.layout for m in steps.marks])
+            strokes = self._spread_marks(steps, [m.stroke for m in steps.marks])
+        return Drawing(present, self.interval.constrain(layout), strokes, pen)
+
+    def _given(self, drawing: Drawing) -> Given:
+        return Given(drawing.present, self.interval.free(drawing.layout), drawing.strokes)
+
+    def _embed(self, canvas: Tensor) -> Tensor:
+        return self.canvas_encoder(canvas.detach()[:, None])
+
+    def _blank(self, pen: Tensor) -> State:
+        """Nothing drawn: all variables at step 0 are 0 (Section 2.1)."""
+        s, rows = self.settings, len(pen)
+        blank = pen.new_zeros(1, s.resolution, s.resolution)
+        memory = pen.new_zeros(rows, s.hidden)
+        return State(
+            row=torch.arange(rows, device=pen.device),
+            alive=pen.new_ones(rows),
+            pen=pen,
+            total=blank.expand(rows, -1, -1),
+            canvas=blank.expand(rows, -1, -1),
+            layout=pen.new_zeros(rows, 4),
+            stroke=pen.new_zeros(rows, s.points, 2),
+            layout_memory=memory,
+            stroke_memory=memory,
+            # Every canvas is the same blank one: embedded once for all rows.
+            canvas_features=self._embed(blank).expand(rows, -1),
+        )
+
+    def _prior_noise(self, noise: Noise) -> PriorNoise:
+        """Numbers for one drawing of the prior each: `noise` has shape `[1, rows]`."""
+        s = self.settings
+        uniform = noise.uniform(s.strokes * (2 + s.points))[0].unflatten(-1, (s.strokes, -1))
+        normal = noise.normal(s.strokes * (4 + 2 * s.points))[0].unflatten(-1, (s.strokes, -1))
+        return PriorNoise(uniform[..., 0], uniform[..., 1:], normal)
+
+
+def as_input(images: Tensor) -> Tensor:
+    """Images in [0, 1], float32, from such images or from uint8."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def _decision(step: int, state: State, on: Tensor, log_q: Tensor) -> Decision:
+    assert state.canvas_features is not None
+    return Decision(
+        step, state.row, state.alive, on, log_q,
+        state.canvas_features, state.layout_memory, state.evidence,
+    )  # fmt: skip
+
+
+def _seen_by_baseline(decision: Decision) -> Tensor:
+    assert decision.evidence is not None
+    return torch.cat([decision.evidence, decision.layout_memory], -1).detach()

@@ -1,0 +1,41 @@
+"""Encoders and heads: the neural parts of the model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """An image to an embedding: 3×3 convolutions of stride 2, then a linear layer.
+
+    Sized for ink at 50×50: nearly all that an image of strokes says survives a stride.
+    """
+
+    def __init__(self, inputs: int, size: int, channels: tuple[int, ...], features: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in channels:
+            layers += [nn.Conv2d(inputs, width, 3, stride=2, padding=1), nn.ReLU()]
+            inputs, size = width, (size + 1) // 2
+        layers += [nn.Flatten(), nn.Linear(inputs * size * size, features), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`[n, inputs, size, size]` → `[n, features]`."""
+        return self.layers(images)
+
+
+def head(inputs: int, hidden: int, outputs: int, bias: Tensor | None = None) -> nn.Sequential:
+    """Two hidden layers, and a last layer that starts near zero around `bias`.
+
+    A head that starts at its bias starts every distribution where it was meant to start,
+    whatever the embeddings look like.
+    """
+    last = nn.Linear(hidden, outputs)
+    with torch.no_grad():
+        last.weight.mul_(0.01)
+        if bias is not None:
+            last.bias.copy_(bias)
+    layers = [nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), last]
+    return nn.Sequential(*layers)

@@ -1,0 +1,88 @@
+"""Latent noise as a function of (seed, image, sample): the Philox-4x32-10 generator.
+
+A stateful generator ties a number to how many were drawn before it, so that a result would
+depend on the chunk size, on which drawings have stopped and on the number of processes.  A
+counter-based one (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") has no
+state: number j of sample s of image i is a hash of (seed, i, s, j), on any device.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_LOW = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> Tensor:
+    """Ten rounds of Philox-4x32: int64 words in 0..2³²−1, `[..., 4]`.
+
+    `counter` is four int64 tensors of such words that broadcast against each other.
+    """
+    a, b, c, d = torch.broadcast_tensors(*counter)
+    k0, k1 = key
+    for _ in range(10):
+        # The product of two 32-bit words wraps in int64, but its bits are those of the true one.
+        left, right = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
+        a, b, c, d = (
+            ((right >> 32) & _LOW) ^ b ^ k0,
+            right & _LOW,
+            ((left >> 32) & _LOW) ^ d ^ k1,
+            left & _LOW,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
+    return torch.stack([a, b, c, d], -1)
+
+
+class Noise(NamedTuple):
+    """The random numbers of a set of drawings.
+
+    `image` and `sample` are int64 tensors that broadcast to the shape of the drawings, such as
+    `[1, batch]` and `[samples, 1]`; `purpose` keeps different uses of the same seed apart.
+    """
+
+    seed: int
+    image: Tensor
+    sample: Tensor
+    purpose: int = 0
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the drawings: samples, then batch."""
+        return torch.broadcast_shapes(self.image.shape, self.sample.shape)
+
+    def uniform(self, count: int) -> Tensor:
+        """float32 in (0, 1), `[..., count]`."""
+        return self._uniform(count).float().clamp(1e-7, 1 - 1e-7)
+
+    def normal(self, count: int) -> Tensor:
+        """Standard normal float32, `[..., count]` (Box-Muller, in float64)."""
+        pairs = self._uniform(2 * math.ceil(count / 2), stream=1)
+        radius = torch.sqrt(-2 * torch.log(pairs[..., 0::2]))
+        angle = 2 * math.pi * pairs[..., 1::2]
+        both = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], -1)
+        return both[..., :count].float()
+
+    def _uniform(self, count: int, stream: int = 0) -> Tensor:
+        block = torch.arange(math.ceil(count / 4), device=self.image.device) + (stream << 24)
+        where = torch.full_like(block, self.purpose)
+        words = philox(
+            (block, self.sample[..., None] & _LOW, self.image[..., None] & _LOW, where),
+            (self.seed & _LOW, (self.seed >> 32) & _LOW),
+        )
+        return (words.flatten(-2)[..., :count].double() + 0.5) / 2**32
+
+
+def noise_for(image: Tensor, samples: int, seed: int, purpose: int = 0, first: int = 0) -> Noise:
+    """Noise for `samples` drawings of each image: shape `[samples, batch]`.
+
+    `image` is the int64 index of each image in its data set, `[batch]`; `first` is the number of
+    the first sample, so that samples can be made in chunks.
+    """
+    sample = torch.arange(first, first + samples, device=image.device)
+    return Noise(seed, image[None, :], sample[:, None], purpose)

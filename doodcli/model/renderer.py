@@ -1,0 +1,64 @@
+"""The rendering module: a differentiable pen (Section 2.1; Appendix B.1).
+
+The ink of a curve c at a pixel p is Σ_s exp(−‖p − c_s‖²/2σ²) over evenly spaced samples s.  The
+Gaussian is separable, so the whole picture is one product of two thin matrices, G_yᵀ G_x, of
+shape `[samples, height]` and `[samples, width]`; no `[height, width, samples]` tensor exists.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+FAINT = 1e-4  # a stroke whose largest pixel is below this lies off the canvas: not normalised
+
+
+@functools.cache
+def _bernstein(points: int, samples: int) -> Tensor:
+    time = torch.linspace(0, 1, samples, dtype=torch.float64)[:, None]
+    power = torch.arange(points, dtype=torch.float64)
+    choose = torch.tensor([math.comb(points - 1, k) for k in range(points)], dtype=torch.float64)
+    return choose * time**power * (1 - time) ** (points - 1 - power)
+
+
+def bezier(points: Tensor, samples: int) -> Tensor:
+    """Points of Bézier curves at evenly spaced times: `[..., points, 2]` → `[..., samples, 2]`."""
+    return _bernstein(points.shape[-2], samples).to(points) @ points
+
+
+def pixel_centres(resolution: int, like: Tensor) -> Tensor:
+    """Coordinates of the pixels' centres along one side of the canvas [−1, 1]: `[resolution]`."""
+    return (torch.arange(resolution, device=like.device, dtype=like.dtype) + 0.5) * (
+        2 / resolution
+    ) - 1
+
+
+def ink(curve: Tensor, width: Tensor, resolution: int) -> Tensor:
+    """Ink of curves before normalisation: Σ_s exp(−‖p − c_s‖²/2σ²).
+
+    `curve` `[n, samples, 2]` in canvas coordinates, `width` σ `[n]` in half canvases →
+    `[n, resolution, resolution]`, rows top to bottom.
+    """
+    sharpness = torch.rsqrt(2 * width * width)[:, None, None, None]
+    apart = (curve[..., None] - pixel_centres(resolution, curve)) * sharpness
+    thin = torch.exp(-(apart * apart))
+    return torch.bmm(thin[:, :, 1].transpose(1, 2), thin[:, :, 0])
+
+
+def normalise(picture: Tensor) -> Tensor:
+    """Ink divided by its largest pixel, which is held fixed; faint pictures are left alone."""
+    largest = picture.detach().amax((-2, -1), keepdim=True)
+    return picture / torch.where(largest > FAINT, largest, torch.ones_like(largest))
+
+
+def stroke_picture(points: Tensor, pen: Tensor, samples: int, resolution: int) -> Tensor:
+    """The rendered stroke x_t = δR(s̃_t), in [0, 1): tanh(normalised ink / slope).
+
+    `points` `[n, points, 2]` in canvas coordinates, `pen` `[n, 3]` → `[n, resolution,
+    resolution]`.
+    """
+    picture = normalise(ink(bezier(points, samples), pen[:, 0], resolution))
+    return torch.tanh(picture / pen[:, 1, None, None])

@@ -1,0 +1,311 @@
+"""Every setting of a run: what it means, its default, and the named presets.
+
+One frozen dataclass tree is at once the defaults, the help of ``--set`` and the record that is
+saved beside each result.  A preset changes some fields; ``--settings FILE`` and ``--set`` change
+more; the result travels as one :class:`Settings` value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from doodcli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+
+def _option(default: Any, text: str) -> Any:
+    """A field with its help text."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The model of Section 2 of the paper."""
+
+    name: str = _option("dood", "model variant")
+    resolution: int = _option(50, "pixels a side of every image (the paper: 50)")
+    strokes: int = _option(6, "most strokes of a drawing (the paper: 6)")
+    points: int = _option(5, "control points of a stroke, D + 1 of Eq. 3 (the paper: 5)")
+    components: int = _option(20, "mixture components of the prior, M of Eq. 2 and K of Eq. 3")
+    curve_samples: int = _option(64, "points at which a curve is inked, evenly spaced in time")
+    pen: Literal["latent", "global", "amortised"] = _option(
+        "latent", "ink width and slopes: a latent of the image, shared, or leaked from the target"
+    )
+    place: Literal["points", "image"] = _option(
+        "points", "put a stroke in its place by moving its points (the text) or its picture"
+    )
+    scale_least: float = _option(0.2, "least scale of a layout; the largest is 1")
+    shift_most: float = _option(0.8, "largest shift of a layout, in half canvases")
+    rotation_most: float = _option(math.pi / 4, "largest rotation of a layout, in radians")
+    point_reach: float = _option(1.4, "largest mean of a control point, in half glimpses")
+    glimpse: int = _option(24, "pixels a side of a glimpse")
+    glimpse_margin: float = _option(1.2, "how far a glimpse sees, in half frames of its stroke")
+    channels: tuple[int, ...] = _option((8, 16, 32), "channels of an image encoder's convolutions")
+    glimpse_channels: tuple[int, ...] = _option((16, 32, 48), "the same of a glimpse encoder")
+    features: int = _option(192, "width of an image's embedding")
+    hidden: int = _option(256, "width of the recurrent states and of the heads' hidden layers")
+    scale_floor: float = _option(0.01, "least Laplace scale of a pixel (the paper: 0.01)")
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """How a model is trained (Section 2.3)."""
+
+    steps: int | None = _option(None, "gradient steps; the end of the schedule")
+    minutes: float | None = _option(None, "minutes of training, instead of steps")
+    batch_size: int = _option(128, "images a step")
+    lr: float = _option(1e-3, "Adam's rate after the warm-up")
+    pen_lr_factor: float = _option(10.0, "rate of the global pen and the pen's prior, times lr")
+    warmup_steps: int = _option(200, "steps over which the rate rises from 0")
+    decay_from: float = _option(0.5, "fraction of the run after which the rate falls to 0")
+    clip: float = _option(0.2, "largest gradient norm, for a loss in nats a pixel")
+    kl_start: float = _option(0.1, "weight of the KL at the first step")
+    kl_steps: int = _option(2000, "steps over which the weight of the KL rises to 1")
+    scale_memory: float = _option(0.99, "memory of the running mean that sets the Laplace scales")
+    scale_start: float = _option(0.1, "floor of the Laplace scales at the first step")
+    scale_steps: int = _option(1000, "steps over which that floor falls to its final value")
+    beta: float = _option(1.0, "weight on the stopping variable (Section 2.3); reports have 1")
+    beta_on: Literal["stop", "signal"] = _option(
+        "stop", "beta weighs the stopping KL (the text) or divides the likelihood in the signal"
+    )
+    signal_weight: float = _option(0.002, "weight of the score-function loss beside nats a pixel")
+    signal_memory: float = _option(0.8, "memory of the moving mean and variance of NVIL's signal")
+    signal_scaling: bool = _option(True, "divide NVIL's signal by its moving standard deviation")
+    stop_delay: int = _option(500, "steps before the stopping posterior starts to learn")
+    draw_bias: float = _option(2.0, "logit with which the stopping posterior starts: draw")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What a model is trained on."""
+
+    dataset: str = _option("mnist", "name of a data set, or a path to one")
+    transpose: bool = _option(False, "swap the axes of the images (the paper's EMNIST)")
+    limit: int | None = _option(None, "train on a seeded random subset of this many images")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides what a run computes; not where or how fast."""
+
+    model: ModelSettings = ModelSettings()
+    learning: LearningSettings = LearningSettings()
+    data: DataSettings = DataSettings()
+    preset: str = _option("laptop", "the preset that the settings started from")
+    seed: int = _option(0, "seed of the weights, the batches and the latent noise")
+
+
+# What may not differ where a number stands beside the paper's (a test asserts it).
+PAPER_PROTOCOL = {"resolution": 50, "strokes": 6, "scale_floor": 0.01, "samples": 200}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "model.channels": (8, 16),
+        "model.glimpse_channels": (8, 16),
+        "model.features": 32,
+        "model.hidden": 32,
+        "model.components": 4,
+        "model.curve_samples": 32,
+        "learning.steps": 6,
+        "learning.stop_delay": 2,
+        "learning.batch_size": 16,
+        "learning.warmup_steps": 2,
+    },
+    "smoke": {
+        "model.glimpse_channels": (8, 16, 32),
+        "model.features": 128,
+        "model.hidden": 128,
+        "model.components": 10,
+        "model.curve_samples": 48,
+        "learning.minutes": 1.5,
+        "learning.batch_size": 64,
+        "learning.kl_steps": 300,
+        "learning.stop_delay": 150,
+        "learning.scale_steps": 200,
+        "learning.warmup_steps": 50,
+    },
+    "laptop": {"learning.minutes": 60.0},
+    "paper": {
+        "model.components": 40,
+        "model.curve_samples": 100,
+        "model.channels": (32, 64, 96),
+        "model.features": 256,
+        "learning.steps": 120_000,
+        "learning.batch_size": 256,
+    },
+}
+
+
+def preset(name: str) -> Settings:
+    """The settings of a named preset.  InputError when the name is unknown."""
+    if name not in PRESETS:
+        raise InputError(f"--preset {name}: no such preset; choose from {', '.join(PRESETS)}")
+    return change(dataclasses.replace(Settings(), preset=name), PRESETS[name])
+
+
+def change(settings: Settings, values: dict[str, Any]) -> Settings:
+    """Settings with some fields changed; keys are dotted, as in ``model.strokes``."""
+    for key, value in values.items():
+        room, _, name = key.rpartition(".")
+        owner = getattr(settings, room, None) if room else settings
+        if not dataclasses.is_dataclass(owner) or name not in _types(owner):
+            raise InputError(f"{key}: no such setting{_nearest(key, settings)}")
+        checked = _convert(key, value, _types(owner)[name])
+        changed = dataclasses.replace(owner, **{name: checked})  # type: ignore[type-var]
+        settings = dataclasses.replace(settings, **{room: changed}) if room else changed
+    return settings
+
+
+def change_by_text(settings: Settings, assignments: Iterable[str]) -> Settings:
+    """Settings changed by texts such as ``model.strokes=8`` (the option ``--set``)."""
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text}: not of the form NAME=VALUE, as in model.strokes=8")
+        settings = change(settings, {key.strip(): value.strip()})
+    return settings
+
+
+def as_dict(settings: Settings) -> dict[str, Any]:
+    """Plain nested values, fit for JSON."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def from_dict(values: dict[str, Any], source: str = "settings") -> Settings:
+    """The settings that :func:`as_dict` gave; `source` names the file in an error."""
+    try:
+        return change(Settings(), dict(_leaves(values)))
+    except (InputError, AttributeError) as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def read_settings(path: Path, onto: Settings) -> Settings:
+    """Settings changed by a JSON file of nested or dotted names (the option ``--settings``)."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return change(onto, dict(_leaves(values)))
+    except OSError as error:
+        raise InputError(f"--settings {path}: cannot be read ({error.strerror})") from None
+    except (ValueError, AttributeError):
+        raise InputError(f"--settings {path}: not a JSON object of settings") from None
+
+
+def flat(settings: Settings) -> dict[str, Any]:
+    """Every setting by its dotted name."""
+    return dict(_leaves(as_dict(settings)))
+
+
+def settings_hash(settings: Settings, fingerprint: str) -> str:
+    """Eight hex digits for a run: its settings and the fingerprint of its data.
+
+    How long it trains counts, so that two lengths are two runs; the name of the preset and the
+    path of the data do not, because what they stand for is in the rest.
+    """
+    values = flat(settings)
+    for name in ("preset", "data.dataset"):
+        values.pop(name)
+    text = json.dumps([values, fingerprint], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def describe() -> list[tuple[str, str, Any, str]]:
+    """(dotted name, type, default, help) of every setting, in order."""
+    rows = []
+    for room in dataclasses.fields(Settings):
+        value = getattr(Settings(), room.name)
+        if not dataclasses.is_dataclass(value):
+            rows.append((room.name, str(room.type), value, room.metadata["help"]))
+            continue
+        for item in dataclasses.fields(value):
+            default = getattr(value, item.name)
+            name = f"{room.name}.{item.name}"
+            rows.append((name, str(item.type), default, item.metadata["help"]))
+    return rows
+
+
+def check(settings: Settings) -> Settings:
+    """The settings, if a model can be built and trained with them; else InputError."""
+    model, learning = settings.model, settings.learning
+    least = {
+        "model.resolution": (model.resolution, 8),
+        "model.strokes": (model.strokes, 1),
+        "model.points": (model.points, 2),
+        "model.components": (model.components, 1),
+        "model.curve_samples": (model.curve_samples, 2),
+        "model.glimpse": (model.glimpse, 8),
+        "model.features": (model.features, 1),
+        "model.hidden": (model.hidden, 1),
+        "learning.batch_size": (learning.batch_size, 2),
+        "learning.steps": (learning.steps or 1 if learning.steps is None else learning.steps, 1),
+    }
+    for name, (value, smallest) in least.items():
+        if value < smallest:
+            raise InputError(f"{name}={value}: must be at least {smallest}")
+    above_zero = {
+        "learning.lr": learning.lr,
+        "learning.clip": learning.clip,
+        "learning.beta": learning.beta,
+        "model.scale_floor": model.scale_floor,
+        "learning.minutes": 1.0 if learning.minutes is None else learning.minutes,
+    }
+    for name, number in above_zero.items():
+        if not number > 0:
+            raise InputError(f"{name}={number}: must be above 0")
+    if (learning.steps is None) == (learning.minutes is None):
+        raise InputError("learning.steps and learning.minutes: give one of the two")
+    return settings
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _types(owner: Any) -> dict[str, Any]:
+    return typing.get_type_hints(type(owner))
+
+
+def _nearest(key: str, settings: Settings) -> str:
+    near = difflib.get_close_matches(key, flat(settings), n=1)
+    return f"; did you mean {near[0]}?" if near else "; `dood settings` lists them all"
+
+
+def _convert(key: str, value: Any, kind: Any) -> Any:
+    """A value of the field's type, from that type or from text."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{key}={value}: choose from {', '.join(map(str, arguments))}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None or value == "none":
+            return None
+        return _convert(key, value, next(a for a in arguments if a is not type(None)))
+    if origin is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(_convert(key, part, arguments[0]) for part in parts)
+    if kind is bool and isinstance(value, str):
+        if value.lower() not in ("true", "false"):
+            raise InputError(f"{key}={value}: must be true or false")
+        return value.lower() == "true"
+    try:
+        number = kind(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{key}={value}: must be of type {kind.__name__}") from None
+    if kind is float and not math.isfinite(number):
+        raise InputError(f"{key}={value}: must be finite")
+    return number
