@@ -33,7 +33,7 @@ def _option(default: Any, text: str) -> Any:
 class ModelSettings:
     """The model of Section 2 of the paper."""
 
-    name: str = _option("dood", "model variant")
+    name: Literal["dood"] = _option("dood", "model variant")
     resolution: int = _option(50, "pixels a side of every image (the paper: 50)")
     strokes: int = _option(6, "most strokes of a drawing (the paper: 6)")
     points: int = _option(5, "control points of a stroke, D + 1 of Eq. 3 (the paper: 5)")
@@ -162,9 +162,14 @@ def change(settings: Settings, values: dict[str, Any]) -> Settings:
         if not dataclasses.is_dataclass(owner) or name not in _types(owner):
             raise InputError(f"{key}: no such setting{_nearest(key, settings)}")
         checked = _convert(key, value, _types(owner)[name])
-        changed = dataclasses.replace(owner, **{name: checked})  # type: ignore[type-var]
-        settings = dataclasses.replace(settings, **{room: changed}) if room else changed
+        changed: Any = dataclasses.replace(owner, **{name: checked})  # type: ignore[type-var]
+        settings = with_rooms(settings, **{room: changed}) if room else changed
     return settings
+
+
+def with_rooms(settings: Settings, **rooms: Any) -> Settings:
+    """Settings with whole rooms, or fields outside any room, replaced."""
+    return dataclasses.replace(settings, **rooms)
 
 
 def change_by_text(settings: Settings, assignments: Iterable[str]) -> Settings:
@@ -219,18 +224,16 @@ def settings_hash(settings: Settings, fingerprint: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def describe() -> list[tuple[str, str, Any, str]]:
-    """(dotted name, type, default, help) of every setting, in order."""
+def describe() -> list[tuple[str, str]]:
+    """(dotted name, help) of every setting, in order."""
     rows = []
     for room in dataclasses.fields(Settings):
         value = getattr(Settings(), room.name)
-        if not dataclasses.is_dataclass(value):
-            rows.append((room.name, str(room.type), value, room.metadata["help"]))
-            continue
-        for item in dataclasses.fields(value):
-            default = getattr(value, item.name)
-            name = f"{room.name}.{item.name}"
-            rows.append((name, str(item.type), default, item.metadata["help"]))
+        if dataclasses.is_dataclass(value):
+            items = dataclasses.fields(value)
+            rows += [(f"{room.name}.{item.name}", item.metadata["help"]) for item in items]
+        else:
+            rows.append((room.name, room.metadata["help"]))
     return rows
 
 

@@ -12,6 +12,9 @@ import typer
 from doodcli.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from doodcli.data.load import ImageSet
     from doodcli.learning.runs import Run
     from doodcli.settings import Settings
 
@@ -78,8 +81,19 @@ def settings_from(
     lengths = ("learning.steps", "learning.minutes")
     if any(key in given for key in lengths):
         given = {**dict.fromkeys(lengths), **given}
-    settings = s.change(settings, given)
+    for key, value in given.items():
+        try:
+            settings = s.change(settings, {key: value})
+        except InputError as error:
+            raise InputError(
+                str(error).replace(f"{key}={value}", f"{_option(key)} {value}")
+            ) from None
     return s.check(s.change_by_text(settings, assignments or []))
+
+
+def _option(key: str) -> str:
+    """The option that stands for a setting, as in --batch-size for learning.batch_size."""
+    return "--model" if key == "model.name" else f"--{key.rpartition('.')[2].replace('_', '-')}"
 
 
 def open_runs(text: str, quiet: bool = False) -> list[Run]:
@@ -102,3 +116,49 @@ def say(text: str, quiet: bool = False) -> None:
 def print_json(value: Any) -> None:
     """A JSON value on stdout."""
     print(json.dumps(value, indent=1, default=str))
+
+
+def source_of(run: Run, data_root: Path | None) -> ImageSet:
+    """The images that a run was trained on.  InputError when the file is another one now."""
+    from doodcli.data.load import load_images
+
+    data = run.settings.data
+    images = load_images(
+        data.dataset, "train", data_root=data_root, resolution=run.settings.model.resolution,
+        transpose=data.transpose, limit=data.limit, seed=run.settings.seed,
+    )  # fmt: skip
+    if images.fingerprint != run.record["data"]["fingerprint"]:
+        raise InputError(
+            f"{data.dataset}: is not the data that {run.name} was trained on (fingerprint "
+            f"{images.fingerprint}, then {run.record['data']['fingerprint']}); give its --data-root"
+        )
+    return images
+
+
+def target_for(
+    run: Run, name: str, part: str, data_root: Path | None, limit: int | None, seed: int
+) -> ImageSet:
+    """Images to try a run on, at its resolution."""
+    from doodcli.data.load import load_images
+
+    side = run.settings.model.resolution
+    return load_images(name, part, data_root=data_root, resolution=side, limit=limit, seed=seed)
+
+
+def print_table(frame: pd.DataFrame) -> None:
+    """A table for people, on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in frame.columns:
+        table.add_column(name, justify="left" if frame[name].dtype == object else "right")
+    for values in frame.itertuples(index=False):
+        table.add_row(*(_text(value) for value in values))
+    Console(soft_wrap=True).print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4f}" if abs(value) < 1 else f"{value:,.2f}"  # noqa: PLR0124
+    return str(value)

@@ -23,7 +23,8 @@ def summary(row: dict[str, float]) -> str:
     return (
         f"elbo {row['elbo']:.0f}  likelihood {row['likelihood']:.0f}  "
         f"kl strokes {row['kl_marks']:.1f} stop {row['kl_on']:.2f} pen {row['kl_pen']:.1f}  "
-        f"strokes {row['strokes']:.2f}  error {row['error']:.4f}  {row['images_per_s']:.0f} images/s"
+        f"strokes {row['strokes']:.2f}  error {row['error']:.4f}  "
+        f"{row['images_per_s']:.0f} images/s"
     )
 
 

@@ -31,7 +31,9 @@ def train(
         Path | None, typer.Option(help="This run folder; refused if its settings differ.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with a run that was cut.")] = True,
-    extend: Annotated[bool, typer.Option(help="Go on with a finished run to a new length.")] = False,
+    extend: Annotated[
+        bool, typer.Option(help="Go on with a finished run to a new length.")
+    ] = False,
     checkpoint_minutes: Annotated[
         float, typer.Option(min=0, help="Minutes between checkpoints.")
     ] = 3.0,

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
@@ -23,6 +22,8 @@ from safetensors.torch import load_file, save_file
 from doodcli.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
 WEIGHTS, TRAINING, MANIFEST = "weights.safetensors", "training.safetensors", "manifest.json"
@@ -39,11 +40,11 @@ class Checkpoint:
 
     def weights(self) -> dict[str, Tensor]:
         """The model's tensors."""
-        return load_file(self.folder / WEIGHTS)
+        return _load(self.folder / WEIGHTS)
 
     def training(self) -> dict[str, Tensor]:
         """The state of optimiser and baseline."""
-        return load_file(self.folder / TRAINING)
+        return _load(self.folder / TRAINING)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -75,7 +76,7 @@ def save_checkpoint(
 
 def newest_checkpoint(run: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole, and why each newer one was refused."""
-    refused = []
+    refused: list[str] = []
     for folder in _folders(run):
         try:
             return Checkpoint(folder, _verified(folder)), refused
@@ -105,6 +106,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a JSON object, so this run cannot be trusted")
     return value
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: no readable weights ({error}); train the run again") from None
 
 
 def _folders(run: Path) -> list[Path]:

@@ -8,7 +8,6 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -21,6 +20,7 @@ from doodcli.settings import Settings, as_dict, flat, from_dict, settings_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from doodcli.data.load import ImageSet
     from doodcli.learning.checkpoints import Checkpoint

@@ -6,7 +6,7 @@ import platform
 import signal
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,10 +28,10 @@ from doodcli.learning.runs import (
     write_record,
 )
 from doodcli.learning.trainer import COLLAPSED, Trainer
-from doodcli.settings import check
+from doodcli.settings import change, check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
     from types import FrameType
 
@@ -72,7 +72,7 @@ class Listener:
         """Something the user should know, a line."""
 
 
-class Stopped(BaseException):  # noqa: N818  (like KeyboardInterrupt: no error)
+class Stopped(BaseException):
     """SIGTERM or SIGINT came, and the run was saved; `code` is the exit code that says so."""
 
     def __init__(self, code: int) -> None:
@@ -102,9 +102,7 @@ def train(settings: Settings, plan: Plan, listener: Listener | None = None) -> R
         return _train(path, settings, images, plan, listener)
 
 
-def _train(
-    path: Path, settings: Settings, images: ImageSet, plan: Plan, listener: Listener
-) -> Run:
+def _train(path: Path, settings: Settings, images: ImageSet, plan: Plan, listener: Listener) -> Run:
     drop_drafts(path)
     if not plan.resume:
         _set_aside(path, listener)
@@ -132,11 +130,10 @@ def _loop(path: Path, trainer: Trainer, plan: Plan, listener: Listener) -> None:
     saved = time.monotonic()
     warned = False
     with _signals() as caught:
-        for row in trainer.steps():
+        for made in trainer.steps():
             due = time.monotonic() - saved >= 60 * plan.checkpoint_minutes
             over = trainer.done >= 1
-            if row is None and (due or caught):
-                row = trainer.row()
+            row = trainer.row() if made is None and (due or caught) else made
             if row is not None:
                 log.write(row)
                 listener.row(row, trainer)
@@ -173,10 +170,8 @@ def _check_record(path: Path, settings: Settings, images: ImageSet, plan: Plan) 
     if not plan.extend:
         refuse_other_settings(path, settings, images)
         return extended
-    length = {"steps": stored.learning.steps, "minutes": stored.learning.minutes}
-    refuse_other_settings(
-        path, replace(settings, learning=replace(settings.learning, **length)), images
-    )
+    length = {"learning.steps": stored.learning.steps, "learning.minutes": stored.learning.minutes}
+    refuse_other_settings(path, change(settings, length), images)
     return [*extended, {"was": length}]
 
 

@@ -1,7 +1,8 @@
 """Gaussians and mixtures of Gaussians over layouts and control points (Eqs. 2, 3, 7 and 8).
 
 A network gives raw numbers; the functions here turn them into distributions.  A coordinate pair
-(a shift, a control point) is a correlated Gaussian in two dimensions.  Everything is float32, whatever the networks computed in.
+(a shift, a control point) is a correlated Gaussian in two dimensions.  Everything is float32,
+whatever the networks computed in.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class Mixture(NamedTuple):
         return torch.logsumexp(self.log_weight + each, -1)
 
     def sample(self, choice: Tensor, noise: Tensor) -> Tensor:
-        """A sample: `choice` uniform in (0, 1) `[...]` picks the component, `noise` `[..., size]`."""
+        """A sample; `choice`, uniform in (0, 1), `[...]`, picks the component.
+
+        `noise` is standard normal, `[..., size]`.
+        """
         below = torch.cumsum(self.log_weight.exp(), -1)
         picked = (below < choice[..., None]).sum(-1).clamp_max(below.shape[-1] - 1)
 

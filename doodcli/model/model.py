@@ -247,13 +247,14 @@ class DrawingModel(nn.Module):
     def _draw(self, step: int, chooser: Chooser, state: State) -> tuple[State, Mark]:
         """One stroke: where, what, ink, composite."""
         s = self.settings
-        assert state.canvas_features is not None
-        told = torch.cat([state.layout, state.canvas_features], -1)
+        seen = state.canvas_features
+        assert seen is not None
+        told = torch.cat([state.layout, seen], -1)
         state = state.now(layout_memory=self.layout_rnn(told, state.layout_memory))
         layout, log_q_layout = chooser.layout_at(step, state)
         where = self.interval.constrain(layout)
         frame = glimpse(where, state.canvas.detach(), s.glimpse, s.glimpse_margin)
-        told = torch.cat([state.stroke.flatten(1), state.canvas_features], -1)
+        told = torch.cat([state.stroke.flatten(1), seen], -1)
         memory = self.stroke_rnn(told, state.stroke_memory)
         state = state.now(layout=layout, stroke_memory=memory)
         stroke, log_q_stroke = chooser.stroke_at(step, state, where, frame)

@@ -8,17 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from doodcli.model.layout import glimpse, unsquash
+from doodcli.model.layout import glimpse, squash, unsquash
 from doodcli.model.mixtures import Gaussian, positive
 from doodcli.model.networks import Encoder, head
 from doodcli.model.prior import LAYOUT_RAW, layout_gaussian, point_gaussian
 
 if TYPE_CHECKING:
-    from doodcli.model.drawing import Drawing
     from doodcli.model.steps import State
     from doodcli.settings import ModelSettings
 
 LEAST_DEVIATION = 0.002
+LOGIT_MOST = 5.0
 
 
 class Posterior(nn.Module):
@@ -58,9 +58,10 @@ class Posterior(nn.Module):
         """Logit of q_on(o_t = 1 | Δx_t), `[n]`.
 
         The evidence is detached: the score-function gradient is too noisy to shape an encoder
-        that the layout depends on.
+        that the layout depends on.  The logit stays within ±5, because a posterior that never
+        tries to stop can never learn that it should have.
         """
-        return self.on_head(evidence.detach())[:, 0].float()
+        return LOGIT_MOST * squash(self.on_head(evidence.detach())[:, 0].float() / LOGIT_MOST)
 
     def layout(self, state: State, evidence: Tensor, target: Tensor) -> Gaussian:
         """q_layout (Eq. 7), over unconstrained layouts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -38,10 +38,13 @@ class State:
 
     def take(self, keep: Tensor) -> State:
         """The rows `keep` (int64) of every field."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return State(**{k: None if v is None else v.index_select(0, keep) for k, v in parts.items()})
+        parts: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            parts[item.name] = None if value is None else value.index_select(0, keep)
+        return State(**parts)
 
-    def now(self, **changes: Tensor | None) -> State:
+    def now(self, **changes: Any) -> State:
         """The state with some fields replaced."""
         return replace(self, **changes)
 
@@ -112,7 +115,9 @@ class Unrolled(NamedTuple):
     """`[rows, R, R]`, the final canvas of every drawing"""
 
 
-def spread(items: list[Decision] | list[Mark], values: list[Tensor], rows: int, steps: int) -> Tensor:
+def spread(
+    items: list[Decision] | list[Mark], values: list[Tensor], rows: int, steps: int
+) -> Tensor:
     """Values of `items`, one tensor an item, put at [row, step] of `[rows, steps, ...]`.
 
     Rows that were not alive, and steps that were not reached, are 0.

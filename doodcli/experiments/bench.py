@@ -1,0 +1,341 @@
+"""The benchmark: what rendering, training and inference cost, beside the yardstick `reference`.
+
+Every function measures one thing and returns plain nested values.  Ours and the yardstick take
+turns (A B A B …) after a warm-up, and medians are compared, so that a machine that is busy with
+something else slows both alike.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from doodcli import __version__
+from doodcli.experiments.reference import ReferenceTrainer, dense_stroke_picture
+from doodcli.learning.trainer import Trainer
+from doodcli.model.canvas import composite
+from doodcli.model.layout import place_points
+from doodcli.model.model import DrawingModel, as_input
+from doodcli.model.noise import noise_for
+from doodcli.model.prior import PEN
+from doodcli.model.renderer import stroke_picture
+from doodcli.settings import change, preset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from doodcli.settings import Settings
+
+MEBIBYTE = 2**20
+RESOLUTION, POINTS, CURVE_SAMPLES = 50, 5, 100
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    batch: int = 64
+    """images of a training step, strokes of a rendering, images of a likelihood"""
+    infer_batch: int = 256
+    samples: int = 20
+    """posterior samples an image, for the likelihood"""
+    images: int = 512
+    render_rounds: int = 15
+    train_rounds: int = 3
+    ours_a_round: int = 5
+    """our training steps beside one of the yardstick's, which takes far longer"""
+    eval_rounds: int = 5
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    batch=4,
+    infer_batch=16,
+    samples=2,
+    images=32,
+    render_rounds=3,
+    train_rounds=1,
+    ours_a_round=2,
+    eval_rounds=2,
+)
+
+
+def benchmark(
+    device: str = "cpu", *, quick: bool = False, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """All measurements; `tell` hears what is being measured."""
+    sizes = QUICK if quick else FULL
+    tell("renderer: forward and backward, beside the dense definition")
+    result: dict[str, Any] = {"renderer": bench_renderer(sizes, device)}
+    tell("training: steps of preset laptop, beside the reference")
+    result["train"] = bench_train(sizes, device)
+    tell("inference and likelihood: preset laptop")
+    result |= bench_evaluation(sizes, device)
+    return {**result, "quick": quick, "environment": environment(device)}
+
+
+def bench_renderer(sizes: Sizes, device: str) -> dict[str, Any]:
+    """From control points to strokes' pictures and back to gradients of points and pen.
+
+    Ours is :func:`stroke_picture`, `dense` the same with one exponential per pixel and sample.
+    `max_abs_diff` is ours in float32 against dense in float64, over pixels in [0, 1].
+    """
+    points, pen, weight = _random_strokes(sizes.batch, device)
+    points.requires_grad_()
+    pen.requires_grad_()
+
+    def run(draw: Callable[[Tensor, Tensor, int, int], Tensor]) -> None:
+        picture = draw(points, pen, CURVE_SAMPLES, RESOLUTION)
+        torch.autograd.grad(picture, [points, pen], weight)
+
+    def ours() -> None:
+        run(stroke_picture)
+
+    def dense() -> None:
+        run(dense_stroke_picture)
+
+    seconds, dense_seconds = median_seconds(ours, dense, sizes.render_rounds, 1, device)
+    peak, dense_peak = peak_live_bytes(ours), peak_live_bytes(dense)
+    with torch.no_grad():
+        exact = dense_stroke_picture(points.double(), pen.double(), CURVE_SAMPLES, RESOLUTION)
+        apart = stroke_picture(points, pen, CURVE_SAMPLES, RESOLUTION) - exact
+    return {
+        "time_ratio": dense_seconds / seconds,
+        "memory_ratio": dense_peak / peak,
+        "max_abs_diff": apart.abs().max().item(),
+        "milliseconds": 1000 * seconds,
+        "dense_milliseconds": 1000 * dense_seconds,
+        "mebibytes": peak / MEBIBYTE,
+        "dense_mebibytes": dense_peak / MEBIBYTE,
+        "batch": sizes.batch,
+    }
+
+
+def bench_train(sizes: Sizes, device: str) -> dict[str, Any]:
+    """Training steps at the same batch size on the same images.
+
+    Ours is :class:`Trainer`'s own step with preset `laptop`, on :func:`ink_images`, with the
+    stopping posterior learning from the start so that nothing of the step is left out.  How fast
+    it is depends on how many strokes are drawn: it is measured at the model's first steps, where
+    the posterior still draws as its initial bias has it, and `strokes` says how many that is.
+    Memory is the peak of one step without parameters and the optimiser's state, which are there
+    before the step begins.
+    """
+    settings = _training_settings(sizes)
+    images = ink_images(sizes.images, device)
+    index = torch.arange(len(images))
+    trainer = Trainer(settings, images, index, device)
+    reference = ReferenceTrainer(images, sizes.batch, settings.seed, device)
+    steps = trainer.steps()
+
+    def ours() -> None:
+        next(steps)
+
+    def theirs() -> None:
+        reference.step()
+
+    seconds, reference_seconds = median_seconds(
+        ours, theirs, sizes.train_rounds, sizes.ours_a_round, device
+    )
+    peak, reference_peak = peak_live_bytes(ours), peak_live_bytes(theirs)
+    return {
+        "images_per_s": sizes.batch / seconds,
+        "reference_images_per_s": sizes.batch / reference_seconds,
+        "ratio": reference_seconds / seconds,
+        "memory_ratio": reference_peak / peak,
+        "mebibytes": peak / MEBIBYTE,
+        "reference_mebibytes": reference_peak / MEBIBYTE,
+        "strokes": _mean_strokes(trainer.model, images),
+        "batch": sizes.batch,
+    }
+
+
+@torch.no_grad()
+def bench_evaluation(sizes: Sizes, device: str) -> dict[str, Any]:
+    """Drawings a second of an untrained `laptop` model: `infer`, and `score` as IWAE needs it."""
+    settings = _training_settings(sizes)
+    model = DrawingModel(settings.model, settings.learning.draw_bias).to(device).eval()
+    images = as_input(ink_images(sizes.infer_batch, device))
+    few = images[: sizes.batch]
+    noise = noise_for(torch.arange(len(few), device=device), sizes.samples, settings.seed)
+
+    def infer() -> None:
+        model.infer(images)
+
+    def score() -> None:
+        model.score(few, noise)
+
+    of_infer, of_score = median_seconds(infer, score, sizes.eval_rounds, 1, device)
+    return {
+        "infer": {
+            "drawings_per_s": len(images) / of_infer,
+            "batch": len(images),
+            "strokes": _mean_strokes(model, images),
+        },
+        "likelihood": {
+            "drawings_per_s": noise.shape.numel() / of_score,
+            "batch": len(few),
+            "samples": sizes.samples,
+        },
+    }
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What the numbers depend on besides the code."""
+    is_cuda = torch.device(device).type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if is_cuda else _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "version": __version__,
+    }
+
+
+def ink_images(count: int, device: str = "cpu", seed: int = 0) -> Tensor:
+    """Synthetic ink: one to four random strokes an image, uint8 `[count, 50, 50]`.
+
+    Large smooth curves drawn by our own renderer: like handwritten characters in their number of
+    strokes and amount of ink, and there on any machine.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    most = 4
+    strokes = torch.rand(count, most, POINTS, 2, generator=generator) * 2 - 1
+    spread = torch.rand(count, most, 4, generator=generator) - 0.5
+    middle = torch.tensor([0.5, 0, 0, 0])
+    layout = middle + spread * torch.tensor([0.4, 0.8, 0.8, 1.0])
+    drawn = torch.arange(most) < torch.randint(1, most + 1, (count, 1), generator=generator)
+    pen = torch.tensor([0.05, 0.4, 0.7])
+    points = place_points(layout, strokes).flatten(0, 1)
+    pictures = stroke_picture(points, pen.expand(len(points), 3), CURVE_SAMPLES, RESOLUTION)
+    total = (pictures.unflatten(0, (count, most)) * drawn[..., None, None]).sum(1)
+    return (composite(total, pen.expand(count, 3)) * 255).byte().to(device)
+
+
+# ------------------------------------------------------------------ measuring
+
+
+def median_seconds(
+    one: Callable[[], None],
+    other: Callable[[], None],
+    rounds: int,
+    ones_a_round: int,
+    device: str,
+) -> tuple[float, float]:
+    """Median seconds of a call of each: a warm-up of both, then in turns, `rounds` times."""
+    _seconds(one, device)
+    _seconds(other, device)
+    of_one, of_other = [], []
+    for _ in range(rounds):
+        of_one += [_seconds(one, device) for _ in range(ones_a_round)]
+        of_other.append(_seconds(other, device))
+    return statistics.median(of_one), statistics.median(of_other)
+
+
+def _seconds(run: Callable[[], None], device: str) -> float:
+    _synchronise(device)
+    began = time.perf_counter()
+    run()
+    _synchronise(device)
+    return time.perf_counter() - began
+
+
+def _synchronise(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of tensors that are alive, and their peak, on any device.
+
+    Every operation, backward passes included, hands its results to this mode.  A storage that
+    appears first as a result was born there and counts until it is freed, which a weak reference
+    tells: whatever autograd has saved keeps its storage alive and so counts.  Views share their
+    storage and add nothing; a storage that appears first as an argument was there before the
+    mode was entered (parameters, data, the optimiser's state) and never counts.  What a kernel
+    allocates and frees within itself is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live, self.peak = 0, 0
+        self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation, then look at what came out."""
+        del types
+        tree_map_only(Tensor, self._was_there, (args, kwargs))
+        result = func(*args, **(kwargs or {}))
+        tree_map_only(Tensor, self._came_out, result)
+        return result
+
+    def _was_there(self, tensor: Tensor) -> None:
+        self._watch(tensor.untyped_storage(), 0)
+
+    def _came_out(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        self._watch(storage, storage.nbytes())
+
+    def _watch(self, storage: torch.UntypedStorage, size: int) -> None:
+        key = storage._cdata
+        if key in self._known:
+            return
+
+        def gone(_: object) -> None:
+            del self._known[key]
+            self.live -= size
+
+        self._known[key] = weakref.ref(storage, gone)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+
+def peak_live_bytes(run: Callable[[], object]) -> int:
+    """Most bytes of tensors born in `run` that were alive at once (see :class:`LiveBytes`)."""
+    with LiveBytes() as counter:
+        run()
+    return counter.peak
+
+
+# -------------------------------------------------------------------- helpers
+
+
+def _training_settings(sizes: Sizes) -> Settings:
+    """Preset `laptop` at the batch size of the comparison."""
+    return change(preset("laptop"), {"learning.batch_size": sizes.batch, "learning.stop_delay": 0})
+
+
+def _random_strokes(count: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Control points over the canvas and a little beyond, pens, and a gradient of pictures."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(count, POINTS, 2, generator=generator) * 2.2 - 1.1
+    pen = PEN.constrain(torch.randn(count, 3, generator=generator))
+    weight = torch.randn(count, RESOLUTION, RESOLUTION, generator=generator)
+    return points.to(device), pen.to(device), weight.to(device)
+
+
+@torch.no_grad()
+def _mean_strokes(model: DrawingModel, images: Tensor) -> float:
+    drawing, _ = model.infer(images)
+    return drawing.count.mean().item()
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

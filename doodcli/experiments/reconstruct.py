@@ -1,0 +1,68 @@
+"""Step-by-step reconstructions (Figs. 1 and 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from doodcli.model.model import as_input
+
+if TYPE_CHECKING:
+    from doodcli.data.load import ImageSet
+    from doodcli.learning.runs import Run
+    from doodcli.model.drawing import Drawing
+
+
+class Reconstruction(NamedTuple):
+    """What a run made of a few images."""
+
+    title: str
+    targets: Tensor
+    """`[n, R, R]` in [0, 1]"""
+    drawing: Drawing
+    """`[n, ...]`"""
+    canvases: Tensor
+    """`[strokes, n, R, R]`, the canvas after each stroke"""
+    strokes: Tensor
+    """`[strokes, n, R, R]`, each stroke alone"""
+    table: pd.DataFrame
+    """a row an image"""
+
+
+@torch.no_grad()
+def reconstruct(run: Run, images: ImageSet, seed: int, device: str) -> Reconstruction:
+    """One parse of each image, as the posterior draws it."""
+    model = run.model(device)
+    targets = as_input(images.images.to(device))
+    drawings, log_q = model.infer(targets, 1, seed, images.index.to(device))
+    drawing = drawings.map(lambda part: part[0])
+    most = run.settings.model.strokes
+    canvases = torch.stack([model.render(drawing, upto=step + 1) for step in range(most)])
+    alone = [drawing._replace(present=_only(drawing.present, step)) for step in range(most)]
+    strokes = torch.stack([model.render(one) for one in alone])
+    table = pd.DataFrame(
+        {
+            "run": run.name,
+            "dataset": images.name,
+            "part": images.part,
+            "index": images.index.tolist(),
+            "strokes": drawing.count.int().tolist(),
+            "mean_abs_error": (targets - canvases[-1]).abs().mean((1, 2)).tolist(),
+            "log_likelihood_nats": model.log_likelihood(targets, canvases[-1]).tolist(),
+            "elbo_nats": (model.log_joint(targets, drawings) - log_q)[0].tolist(),
+            "fingerprint": images.fingerprint,
+        }
+    )
+    remark = f" ({images.remark.split(':')[0]})" if images.remark else ""
+    title = f"{run.settings.model.name} trained on {run.record['data']['name']}: {images.name}"
+    return Reconstruction(title + remark, targets, drawing, canvases, strokes, table)
+
+
+def _only(present: Tensor, step: int) -> Tensor:
+    """The presence of one stroke alone; not a drawing that the model could make, but a picture."""
+    mask = torch.zeros_like(present)
+    mask[:, step] = present[:, step]
+    return mask

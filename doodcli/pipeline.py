@@ -1,0 +1,132 @@
+"""The graph of `dood reproduce`: what is done, what is missing, what failed.
+
+A task is done when the ledger holds its key and its files are still what they were then.  The
+key is settings, data, weights and a version constant of the experiment, not the commit.  Nothing
+else in the project skips, resumes or counts failures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from doodcli.errors import InputError, RunFailed
+from doodcli.learning.checkpoints import write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+DONE, MISSING, FAILED, BLOCKED = "done", "missing", "failed", "blocked"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work."""
+
+    name: str
+    key: Callable[[], dict[str, Any]]
+    """everything that its outputs depend on; asked when its needs are done"""
+    work: Callable[[], Sequence[Path]]
+    """does it; returns the files that it wrote"""
+    command: str
+    """the command that does the same by hand"""
+    needs: tuple[str, ...] = ()
+
+
+@dataclass
+class Outcome:
+    """What became of each task, in order."""
+
+    states: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the tasks that failed or could not be tried."""
+        return [name for name, state in self.states.items() if state in (FAILED, BLOCKED)]
+
+
+class Ledger:
+    """Which tasks are done: a JSON file that is renewed after each of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            # A lost or broken ledger costs time, not results: the tasks are done again.
+            self.entries = {}
+
+    def is_done(self, task: Task) -> bool:
+        """Whether the task's key is the one recorded, and its files are as they were."""
+        entry = self.entries.get(task.name)
+        if entry is None or entry["key"] != _digest(task.key()):
+            return False
+        root = self.path.parent
+        return all(_of_file(root / name) == digest for name, digest in entry["files"].items())
+
+    def enter(self, task: Task, files: Sequence[Path], seconds: float) -> None:
+        """Record a task that was done just now."""
+        root = self.path.parent
+        # Absolute paths would not survive a move of the folder.
+        inside = {str(path.relative_to(root)): _of_file(path) for path in files}
+        self.entries[task.name] = {
+            "key": _digest(task.key()), "files": inside, "seconds": round(seconds, 1),
+        }  # fmt: skip
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.path, json.dumps(self.entries, indent=1, sort_keys=True) + "\n")
+
+
+def plan(tasks: Sequence[Task], ledger: Ledger) -> Outcome:
+    """What would be done, without doing it: each task is done, missing, or waits for one."""
+    outcome = Outcome()
+    for task in tasks:
+        waits = [need for need in task.needs if outcome.states[need] != DONE]
+        outcome.states[task.name] = DONE if not waits and ledger.is_done(task) else MISSING
+    return outcome
+
+
+def run(tasks: Sequence[Task], ledger: Ledger, tell: Callable[[str], None]) -> Outcome:
+    """Do what is missing, in order; a task that fails does not stop those that do not need it."""
+    outcome = Outcome()
+    for task in tasks:
+        broken = [need for need in task.needs if outcome.states[need] in (FAILED, BLOCKED)]
+        if broken:
+            outcome.states[task.name] = BLOCKED
+            outcome.reasons[task.name] = f"needs {', '.join(broken)}"
+            continue
+        _do(task, ledger, outcome, tell)
+    return outcome
+
+
+def _do(task: Task, ledger: Ledger, outcome: Outcome, tell: Callable[[str], None]) -> None:
+    began = time.monotonic()
+    try:
+        if ledger.is_done(task):
+            tell(f"{task.name}: done before")
+        else:
+            tell(f"{task.name}: {task.command}")
+            ledger.enter(task, task.work(), time.monotonic() - began)
+        outcome.states[task.name] = DONE
+    except (InputError, RunFailed, OSError, RuntimeError, ValueError) as error:
+        outcome.states[task.name] = FAILED
+        outcome.reasons[task.name] = f"{type(error).__name__}: {error}"
+        tell(f"{task.name}: failed: {error}")
+    outcome.seconds[task.name] = time.monotonic() - began
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _of_file(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return None

@@ -1,0 +1,144 @@
+"""Pictures: grids of drawings, step-by-step reconstructions, training curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torchvision.utils import make_grid, save_image
+
+from doodcli.errors import InputError
+from doodcli.model.model import as_input
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from torch import Tensor
+
+    from doodcli.experiments.reconstruct import Reconstruction
+    from doodcli.model.model import DrawingModel
+
+# One colour a stroke, in drawing order; told apart by most eyes, dark enough on white.
+COLOURS = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
+SCREEN_DPI = 200
+
+
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """The figure as PNG and PDF, whole or not at all; returns both paths."""
+    paths = []
+    for suffix in (".png", ".pdf"):
+        path = stem.with_name(stem.name + suffix)
+        draft = stem.with_name(f".{stem.name}.part{suffix}")
+        # Without dates the same drawing is the same file.
+        dateless: dict[str, Any] = (
+            {"CreationDate": None} if suffix == ".pdf" else {"Software": None}
+        )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(draft, dpi=SCREEN_DPI, bbox_inches="tight", metadata=dateless)
+            draft.replace(path)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); choose another --out"
+            ) from None
+        paths.append(path)
+    return paths
+
+
+@torch.no_grad()
+def save_progress(path: Path, model: DrawingModel, images: Tensor) -> None:
+    """What a model that is learning draws: targets, reconstructions, samples of the prior."""
+    targets = as_input(images)
+    model.eval()
+    drawing, _ = model.infer(targets)
+    rows = torch.cat([targets, model.render(drawing)[0], model.render(model.imagine(len(images)))])
+    model.train()
+    draft = path.with_name(f".{path.name}.part.png")
+    save_image(make_grid(1 - rows[:, None].cpu(), nrow=len(images), pad_value=0.8), draft)
+    draft.replace(path)
+
+
+def coloured(strokes: Tensor, present: Tensor) -> np.ndarray:
+    """Strokes in colour on white: `[steps, R, R]` and `[steps]` → `[R, R, 3]` in [0, 1]."""
+    paper = np.ones((*strokes.shape[1:], 3))
+    for step, picture in enumerate(strokes[: int(present.sum())].cpu().numpy()):
+        ink = picture[..., None] / max(float(picture.max()), 1e-6)
+        paper = paper * (1 - ink) + np.array(COLOURS[step % len(COLOURS)]) * ink
+    return paper
+
+
+def reconstruction_figure(items: list[list[Reconstruction]]) -> Figure:
+    """Step-by-step drawings as in Figs. 1 and 3: a block for each run (row) and set (column).
+
+    In a block, each column is an image: the target, the canvas after each stroke, and the
+    strokes in colour in their order.
+    """
+    sheets = [[_sheet(item) for item in row] for row in items]
+    height, width = sheets[0][0].shape[:2]
+    inch = 1 / 110
+    figure = Figure(
+        figsize=(len(sheets[0]) * width * inch + 0.8, len(sheets) * (height * inch + 0.35))
+    )
+    axes = figure.subplots(len(sheets), len(sheets[0]), squeeze=False)
+    for row, block in enumerate(sheets):
+        for column, sheet in enumerate(block):
+            axis = axes[row][column]
+            axis.imshow(sheet, interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_title(items[row][column].title, fontsize=8)
+            steps = len(items[row][column].canvases)
+            tile = sheet.shape[0] / (steps + 2)
+            names = ["target", *(str(step + 1) for step in range(steps)), "strokes"]
+            axis.set_yticks([(k + 0.5) * tile for k in range(steps + 2)])
+            axis.set_yticklabels(names if column == 0 else [], fontsize=6)
+            axis.tick_params(length=0)
+            for side in axis.spines.values():
+                side.set_visible(False)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def _sheet(item: Reconstruction) -> np.ndarray:
+    """The pictures of a block as one image, `[rows, columns, 3]`, black ink on white."""
+    columns = []
+    for k in range(item.targets.shape[0]):
+        grey = [item.targets[k], *item.canvases[:, k]]
+        tiles = [np.repeat(1 - tile.cpu().numpy()[..., None], 3, -1) for tile in grey]
+        tiles.append(coloured(item.strokes[:, k], item.drawing.present[k]))
+        framed = [np.pad(tile, ((1, 1), (1, 1), (0, 0)), constant_values=0.85) for tile in tiles]
+        columns.append(np.concatenate(framed, 0))
+    return np.clip(np.concatenate(columns, 1), 0, 1)
+
+
+def samples_figure(pictures: list[tuple[str, Tensor]], columns: int = 10) -> Figure:
+    """Samples of the prior (Fig. 6): a titled grid for each model, `[n, R, R]` in [0, 1]."""
+    figure = Figure(figsize=(3.2 * len(pictures), 3.4))
+    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
+    for axis, (title, images) in zip(axes, pictures, strict=True):
+        grid = make_grid(1 - images[:, None].cpu(), nrow=columns, pad_value=0.85)
+        axis.imshow(grid.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
+        axis.set_title(title, fontsize=8)
+        axis.axis("off")
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def curve_figure(logs: list[tuple[str, pd.DataFrame]]) -> Figure:
+    """Training curves: the ELBO and the strokes of a drawing over the images that were seen."""
+    figure = Figure(figsize=(7, 2.6))
+    bound, strokes = figure.subplots(1, 2)
+    for title, log in logs:
+        bound.plot(log["images"], log["elbo"], label=title, linewidth=1)
+        strokes.plot(log["images"], log["strokes"], label=title, linewidth=1)
+    bound.set_ylabel("ELBO of training batches (nats)")
+    strokes.set_ylabel("strokes of a drawing")
+    for axis in (bound, strokes):
+        axis.set_xlabel("training images")
+        axis.spines[["top", "right"]].set_visible(False)
+    bound.legend(fontsize=7, frameon=False)
+    figure.tight_layout()
+    return figure

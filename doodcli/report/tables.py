@@ -1,0 +1,47 @@
+"""Tables: tidy CSV files, and LaTeX with booktabs that compiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from doodcli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """One row a measurement, with its provenance in columns."""
+    _write(path, lambda draft: frame.to_csv(draft, index=False, lineterminator="\n"))
+
+
+def write_tex(frame: pd.DataFrame, path: Path, caption: str, label: str) -> None:
+    """A table that `\\input` takes, in a document that loads booktabs.
+
+    Numbers are formatted by the caller: a column of text stays as it is, but for characters that
+    LaTeX takes for commands.
+    """
+    style = frame.style.hide(axis="index").format(escape="latex").format_index(
+        escape="latex", axis=1
+    )  # fmt: skip
+    columns = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in frame.dtypes)
+    text = style.to_latex(
+        column_format=columns, hrules=True, caption=caption, label=label, position="htbp",
+        position_float="centering",
+    )  # fmt: skip
+    _write(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(draft)
+        draft.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another --out"
+        ) from None

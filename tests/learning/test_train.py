@@ -1,0 +1,266 @@
+"""Training: what a killed, damaged or wrongly asked run does."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from doodcli.data.load import load_images
+from doodcli.errors import InputError, RunFailed
+from doodcli.learning.checkpoints import newest_checkpoint
+from doodcli.learning.runs import open_run
+from doodcli.learning.train import Listener, Plan, train
+from doodcli.learning.trainer import Trainer
+from doodcli.settings import change, preset
+
+STEPS = 24
+
+
+def tiny(**changes):
+    """Settings of a run of seconds."""
+    values = {"data.dataset": "digits", "learning.steps": STEPS, **changes}
+    return change(preset("tiny"), values)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return open_run(path).checkpoint.weights()
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run that nobody disturbed."""
+    runs = tmp_path_factory.mktemp("whole")
+    return train(tiny(), Plan(runs, checkpoint_minutes=0)).path
+
+
+def start(runs: Path) -> subprocess.Popen[bytes]:
+    """`dood train` of the same run, in a process of its own that can be killed."""
+    command = [
+        sys.executable, "-c", "from doodcli.cli import main; main()", "train", "--preset", "tiny",
+        "--dataset", "digits", "--steps", str(STEPS), "--runs", str(runs), "--device", "cpu",
+        "--checkpoint-minutes", "0", "--quiet",
+    ]  # fmt: skip
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return subprocess.Popen(command, env={**os.environ, **threads})
+
+
+def wait_for_step(runs: Path, step: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        steps = [int(p.name.split("-")[1]) for p in runs.glob("*/checkpoint-*")]
+        if steps and max(steps) >= step:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"no checkpoint at step {step}; exit code {process.poll()}")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_run_resumes_to_the_same_weights(kind, whole, tmp_path):
+    process = start(tmp_path)
+    wait_for_step(tmp_path, 4, process)
+    process.send_signal(kind)
+    code = process.wait(timeout=60)
+    assert code == (143 if kind == signal.SIGTERM else -signal.SIGKILL)
+    (path,) = tmp_path.glob("dood-*")
+    assert not open_run(path).checkpoint.facts["finished"]
+    again = train(tiny(), Plan(tmp_path))
+    assert again.path.name == whole.name
+    assert equal(weights(again.path), weights(whole))
+    log = again.log()
+    assert log["step"].is_monotonic_increasing
+    assert log["step"].is_unique
+    assert log["step"].iloc[-1] == STEPS
+
+
+def copy(path: Path, to: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(path, to / path.name))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "manifest gone"])
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_used(
+    damage, whole, tmp_path
+):
+    path = copy(whole, tmp_path)
+    newest, older = sorted(path.glob("checkpoint-*"), reverse=True)
+    file = newest / "weights.safetensors"
+    data = bytearray(file.read_bytes())
+    if damage == "truncated":
+        file.write_bytes(data[: len(data) // 2])
+    elif damage == "altered":
+        data[-5] ^= 1
+        file.write_bytes(data)
+    else:
+        (newest / "manifest.json").unlink()
+    run = open_run(path)
+    assert run.checkpoint.folder == older
+    assert len(run.refused) == 1
+    assert newest.name in run.refused[0]
+    assert equal(weights(train(tiny(), Plan(tmp_path)).path), weights(whole))
+
+
+def test_a_run_without_a_whole_checkpoint_is_refused(whole, tmp_path):
+    path = copy(whole, tmp_path)
+    for folder in path.glob("checkpoint-*"):
+        (folder / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="no whole checkpoint"):
+        open_run(path)
+    with pytest.raises(InputError, match="--no-resume"):
+        train(tiny(), Plan(tmp_path))
+
+
+class Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_in_a_run_folder_is_never_executed(whole, tmp_path):
+    path = copy(whole, tmp_path)
+    fuse = tmp_path / "it went off"
+    bomb = pickle.dumps(Bomb(fuse))
+    newest = max(path.glob("checkpoint-*"))
+    for name in ("weights.safetensors", "training.safetensors", "manifest.json"):
+        (newest / name).write_bytes(bomb)
+    (path / "weights.pt").write_bytes(bomb)
+    assert open_run(path).checkpoint.folder != newest
+    # Even one whose checksum is right is only read as safetensors.
+    import hashlib
+
+    facts = json.loads(
+        (path / f"{open_run(path).checkpoint.folder.name}/manifest.json").read_text()
+    )
+    facts["sha256"]["weights.safetensors"] = hashlib.sha256(bomb).hexdigest()
+    older = open_run(path).checkpoint.folder
+    (older / "weights.safetensors").write_bytes(bomb)
+    (older / "manifest.json").write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="weights"):
+        open_run(path).model()
+    assert not fuse.exists()
+
+
+def test_other_settings_are_refused_and_listed(whole, tmp_path):
+    path = copy(whole, tmp_path)
+    before = weights(path)
+    other = tiny(**{"learning.lr": 0.5, "model.strokes": 4})
+    with pytest.raises(InputError) as refusal:
+        train(other, Plan(tmp_path, run_dir=path))
+    for words in ("learning.lr: 0.001 there, 0.5 asked", "model.strokes: 6 there, 4 asked"):
+        assert words in str(refusal.value)
+    assert equal(weights(path), before)
+
+
+def test_more_steps_need_extend_and_are_recorded(whole, tmp_path):
+    path = copy(whole, tmp_path)
+    longer = tiny(**{"learning.steps": STEPS + 5})
+    with pytest.raises(InputError, match="--extend"):
+        train(longer, Plan(tmp_path, run_dir=path))
+    run = train(longer, Plan(tmp_path, run_dir=path, extend=True))
+    assert run.checkpoint.facts["step"] == STEPS + 5
+    assert run.record["extended"] == [{"was": {"learning.steps": STEPS, "learning.minutes": None}}]
+
+
+def test_a_finished_run_is_left_as_it_is(whole, tmp_path):
+    path = copy(whole, tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in path.glob("checkpoint-*/*")}
+    train(tiny(), Plan(tmp_path))
+    assert {p: p.stat().st_mtime_ns for p in path.glob("checkpoint-*/*")} == before
+
+
+def test_no_resume_keeps_what_was_there(whole, tmp_path):
+    copy(whole, tmp_path)
+    run = train(tiny(), Plan(tmp_path, resume=False))
+    aside = run.path.with_name(f"{run.path.name}.old1")
+    assert equal(weights(aside), weights(whole))
+    assert equal(weights(run.path), weights(whole))
+
+
+def test_two_processes_cannot_train_one_run(tmp_path):
+    class Second(Listener):
+        def started(self, path, trainer):
+            with pytest.raises(InputError, match="another process"):
+                train(tiny(**{"learning.steps": 2}), Plan(tmp_path))
+
+    train(tiny(**{"learning.steps": 2}), Plan(tmp_path), Second())
+
+
+def trainer(**changes) -> Trainer:
+    images = load_images("digits")
+    return Trainer(tiny(**changes), images.images, images.index, "cpu")
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path):
+    class Poison(Listener):
+        def row(self, row, trainer):
+            # As after a step too large: one weight of the decoder's pen is lost.
+            with torch.no_grad():
+                trainer.model.prior.pen_raw.fill_(float("nan"))
+
+    with pytest.raises(RunFailed, match=r"step \d+: .*kl_pen.*not finite") as failure:
+        train(tiny(), Plan(tmp_path, checkpoint_minutes=0), Poison())
+    (path,) = tmp_path.glob("dood-*")
+    found, refused = newest_checkpoint(path)
+    assert found is not None
+    assert not refused
+    kept = torch.cat([value.flatten() for value in found.weights().values()])
+    assert torch.isfinite(kept).all()
+    assert "last checkpoint is good" in str(failure.value)
+
+
+def test_a_vanishing_stroke_count_is_told(tmp_path):
+    heard = []
+
+    class Ear(Listener):
+        def warn(self, text):
+            heard.append(text)
+
+    never = {"learning.draw_bias": -20.0, "learning.stop_delay": 1}
+    train(tiny(**never), Plan(tmp_path), Ear())
+    assert len(heard) == 1
+    assert "about to stop drawing" in heard[0]
+
+
+def test_the_stopping_posterior_waits_for_strokes_to_be_worth_drawing():
+    waiting, learning = (
+        trainer(**{"learning.stop_delay": 99}),
+        trainer(**{"learning.stop_delay": 0}),
+    )
+    start = waiting.model.posterior.on_head[-1].bias.clone()
+    for one in (waiting, learning):
+        for _ in zip(range(3), one.steps(), strict=False):
+            pass
+    # What moves it before the delay is only its own term of the bound, far weaker than its signal.
+    moved = [
+        (one.model.posterior.on_head[-1].bias - start).abs().item() for one in (waiting, learning)
+    ]
+    assert moved[1] > 0
+    assert waiting.step == learning.step == 3
+
+
+def test_minutes_count_the_time_of_all_sessions(tmp_path):
+    settings = tiny(**{"learning.steps": None, "learning.minutes": 0.02})
+    run = train(settings, Plan(tmp_path))
+    assert run.checkpoint.facts["finished"]
+    assert 1.2 <= run.checkpoint.facts["seconds"] < 12
+
+
+def test_the_bound_rises_on_real_images():
+    one = trainer(**{"learning.steps": 60, "learning.warmup_steps": 5})
+    rows = [row for row in one.steps() if row]
+    assert rows[-1]["elbo"] > rows[0]["elbo"] + 200
