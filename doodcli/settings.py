@@ -69,7 +69,7 @@ class LearningSettings:
     pen_lr_factor: float = _option(10.0, "rate of the global pen and the pen's prior, times lr")
     warmup_steps: int = _option(200, "steps over which the rate rises from 0")
     decay_from: float = _option(0.5, "fraction of the run after which the rate falls to 0")
-    clip: float = _option(0.2, "largest gradient norm, for a loss in nats a pixel")
+    clip: float = _option(1.0, "largest gradient norm, for a loss in nats a pixel")
     kl_start: float = _option(0.1, "weight of the KL at the first step")
     kl_steps: int = _option(2000, "steps over which the weight of the KL rises to 1")
     scale_memory: float = _option(0.99, "memory of the running mean that sets the Laplace scales")
@@ -82,8 +82,8 @@ class LearningSettings:
     signal_weight: float = _option(0.002, "weight of the score-function loss beside nats a pixel")
     signal_memory: float = _option(0.8, "memory of the moving mean and variance of NVIL's signal")
     signal_scaling: bool = _option(True, "divide NVIL's signal by its moving standard deviation")
-    stop_delay: int = _option(500, "steps before the stopping posterior starts to learn")
-    draw_bias: float = _option(2.0, "logit with which the stopping posterior starts: draw")
+    stop_delay: int = _option(600, "steps before the stopping posterior starts to learn")
+    draw_bias: float = _option(0.0, "logit of going on with which the stopping posterior starts")
 
 
 @dataclass(frozen=True)

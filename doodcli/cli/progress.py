@@ -82,7 +82,8 @@ class LiveProgress(SilentProgress):
             console=self.console,
             transient=True,
         )
-        self.task = self.bar.add_task("", total=1.0, completed=trainer.done)
+        self.task = self.bar.add_task("", total=1.0)
+        self.bar.update(self.task, completed=trainer.done)
         self.bar.start()
 
     def row(self, row: dict[str, float], trainer: Trainer) -> None:

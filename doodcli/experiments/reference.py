@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from doodcli.model.noise import Noise
 
 REFERENCE = ModelSettings(
-    name="reference",
     components=40,
     curve_samples=100,
     pen="amortised",

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# What a caption may hold and LaTeX would take for a command.
+ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in "%&_#$"})
+
+
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """One row a measurement, with its provenance in columns."""
     _write(path, lambda draft: frame.to_csv(draft, index=False, lineterminator="\n"))
@@ -29,7 +33,7 @@ def write_tex(frame: pd.DataFrame, path: Path, caption: str, label: str) -> None
     )  # fmt: skip
     columns = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in frame.dtypes)
     text = style.to_latex(
-        column_format=columns, hrules=True, caption=caption, label=label, position="htbp",
+        column_format=columns, hrules=True, caption=caption.translate(ESCAPED), label=label, position="htbp",
         position_float="centering",
     )  # fmt: skip
     _write(path, lambda draft: draft.write_text(text, encoding="utf-8"))

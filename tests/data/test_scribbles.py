@@ -1,5 +1,7 @@
 """The scribbles: the same on each run, drawn as their drawings say, and worth classifying."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -45,21 +47,24 @@ def test_the_arrays_are_a_data_set_of_whole_alphabets(arrays: Arrays) -> None:
 
 
 def test_the_loader_holds_a_whole_alphabet_out(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOOD_CACHE", str(tmp_path))
     sizes = [len(load_images("scribbles", part)) for part in ("train", "validation", "test")]
     assert sizes == [1200, 240, 480]
 
 
-@pytest.mark.parametrize("variant", ["tiny", "paper's strokes"])
+@pytest.mark.parametrize("lead", ["batch", "samples, batch"])
 def test_the_true_drawings_render_to_the_images(
-    variant: str, arrays: Arrays, drawings: Drawing
+    lead: str, arrays: Arrays, drawings: Drawing
 ) -> None:
-    values = {"model.curve_samples": 64}
+    values = {"model.curve_samples": scribbles.MODEL.curve_samples}
     model = DrawingModel(change(preset("tiny"), values).model)
+    if lead == "samples, batch":
+        drawings = drawings.map(lambda part: part[None])
     with torch.no_grad():
-        pictures = model.render(drawings if variant == "tiny" else drawings.map(lambda d: d[None]))
+        pictures = model.render(drawings)
+    assert pictures.shape[-3:] == (1920, 50, 50)
     apart = pictures.reshape(-1, 50, 50) * 255 - torch.from_numpy(arrays["images"]).float()
     assert apart.abs().max() < 0.5 + 1e-2
 

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped]
+from torch import Tensor
 
 from doodcli.model.noise import noise_for, philox
 
 # counter, key, output: kat_vectors of Random123, philox4x32 with 10 rounds.
 KNOWN_ANSWERS = [
-    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
-    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
-    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
-]  # fmt: skip
+    (
+        "00000000 00000000 00000000 00000000",
+        "00000000 00000000",
+        "6627e8d5 e169c58d bc57ac4c 9b00dbd8",
+    ),
+    (
+        "ffffffff ffffffff ffffffff ffffffff",
+        "ffffffff ffffffff",
+        "408f276d 41c83b0e a20bc7c6 6d5451fd",
+    ),
+    (
+        "243f6a88 85a308d3 13198a2e 03707344",
+        "a4093822 299f31d0",
+        "d16cfe09 94fdcceb 5001e420 24126ea1",
+    ),
+]
 
 
 def words(text: str) -> list[int]:
@@ -50,23 +63,24 @@ def test_chunks_of_samples_and_of_images_equal_the_whole() -> None:
 
 
 def test_every_part_of_the_address_gives_other_numbers() -> None:
-    base = {"image": torch.tensor([4]), "samples": 1, "seed": 1, "purpose": 0, "first": 0}
-    changes = [
-        {},
-        {"image": torch.tensor([5])},
-        {"image": torch.tensor([4 + 2**20])},
-        {"seed": 2},
-        {"seed": 1 + 2**32},
-        {"purpose": 1},
-        {"first": 1},
-    ]
+    def drawn(draw: str, image: int = 4, seed: int = 1, purpose: int = 0, first: int = 0) -> Tensor:
+        noise = noise_for(torch.tensor([image]), 1, seed, purpose, first)
+        return getattr(noise, draw)(8).flatten()
+
     for draw in ("uniform", "normal"):
-        drawn = [getattr(noise_for(**{**base, **change}), draw)(8) for change in changes]  # type: ignore[arg-type]
-        together = torch.stack(drawn).flatten(1)
-        apart = torch.cdist(together, together) + torch.eye(len(changes))
+        others = [
+            drawn(draw),
+            drawn(draw, image=5),
+            drawn(draw, image=4 + 2**20),
+            drawn(draw, seed=2),
+            drawn(draw, seed=1 + 2**32),
+            drawn(draw, purpose=1),
+            drawn(draw, first=1),
+        ]
+        together = torch.stack(others)
+        apart = torch.cdist(together, together) + torch.eye(len(others))
         assert apart.min() > 0.1
-        again = getattr(noise_for(**base), draw)(8)  # type: ignore[arg-type]
-        assert again.equal(drawn[0])
+        assert drawn(draw).equal(others[0])
 
 
 def test_uniform_numbers_are_uniform_and_never_0_or_1() -> None:
