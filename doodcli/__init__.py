@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from doodcli.version import __version__
 
 if TYPE_CHECKING:
     from doodcli.model.model import DrawingModel
 
-__version__ = version("doodcli")
+__all__ = ["__version__", "load"]
 
 
 def load(run: str | Path, device: str = "cpu") -> DrawingModel:

@@ -75,9 +75,9 @@ class LearningSettings:
     scale_memory: float = _option(0.99, "memory of the running mean that sets the Laplace scales")
     scale_start: float = _option(0.1, "floor of the Laplace scales at the first step")
     scale_steps: int = _option(1000, "steps over which that floor falls to its final value")
-    beta: float = _option(1.0, "weight on the stopping variable (Section 2.3); reports have 1")
+    beta: float = _option(4.0, "weight on the stopping variable (Section 2.3); reports have 1")
     beta_on: Literal["stop", "signal"] = _option(
-        "stop", "beta weighs the stopping KL (the text) or divides the likelihood in the signal"
+        "signal", "beta weighs the stopping KL (the text) or divides the likelihood in the signal"
     )
     signal_weight: float = _option(0.002, "weight of the score-function loss beside nats a pixel")
     signal_memory: float = _option(0.8, "memory of the moving mean and variance of NVIL's signal")

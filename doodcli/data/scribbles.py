@@ -272,12 +272,12 @@ def _pictures(drawing: Drawing) -> Tensor:
     # In float64, so that no rounding to 255 levels depends on the machine.
     present, layout, strokes, pen = (part.double() for part in drawing)
     placed = place_points(layout, strokes)
-    pictures = []
-    for start in range(0, len(pen), INSTANCES):
-        these = slice(start, start + INSTANCES)
-        count = int(present[start].sum())  # the same for all instances of a class
-        pictures.append(_canvas([*placed[these, :count].transpose(0, 1)], pen[these]))
-    return torch.cat(pictures)
+    pictures = torch.zeros(len(pen), MODEL.resolution, MODEL.resolution, dtype=torch.float64)
+    for count in range(1, MODEL.strokes + 1):
+        these = present.sum(1) == count
+        if these.any():
+            pictures[these] = _canvas([*placed[these, :count].transpose(0, 1)], pen[these])
+    return pictures
 
 
 def _canvas(strokes: list[Tensor], pen: Tensor) -> Tensor:

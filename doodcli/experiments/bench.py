@@ -330,7 +330,7 @@ def _random_strokes(count: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
 @torch.no_grad()
 def _mean_strokes(model: DrawingModel, images: Tensor) -> float:
     drawing, _ = model.infer(images)
-    return drawing.count.mean().item()
+    return drawing.stroke_count.mean().item()
 
 
 def _processor() -> str:

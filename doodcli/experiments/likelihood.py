@@ -65,7 +65,7 @@ def estimate(
             scored = model.score(targets, noise_for(names, count, seed, first=first))
             canvas = scored.canvas.unflatten(0, (count, len(targets)))
             error = (targets - canvas).abs().mean((-2, -1))
-            chunks.append(torch.stack([scored.log_weight, scored.drawing.count, error]))
+            chunks.append(torch.stack([scored.log_weight, scored.drawing.stroke_count, error]))
         weight, strokes, error = torch.cat(chunks, 1)
         parts.append(torch.stack([iwae(weight), weight.mean(0), strokes.mean(0), error.mean(0)]))
     return Estimate(*torch.cat(parts, 1).cpu())

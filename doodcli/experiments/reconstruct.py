@@ -49,7 +49,7 @@ def reconstruct(run: Run, images: ImageSet, seed: int, device: str) -> Reconstru
             "dataset": images.name,
             "part": images.part,
             "index": images.index.tolist(),
-            "strokes": drawing.count.int().tolist(),
+            "strokes": drawing.stroke_count.int().tolist(),
             "mean_abs_error": (targets - canvases[-1]).abs().mean((1, 2)).tolist(),
             "log_likelihood_nats": model.log_likelihood(targets, canvases[-1]).tolist(),
             "elbo_nats": (model.log_joint(targets, drawings) - log_q)[0].tolist(),

@@ -39,7 +39,7 @@ def bound(scored: Scored, images: Tensor) -> Bound:
         kl_on=-scored.on.sum(-1).mean(),
         kl_marks=-scored.marks.sum(-1).mean(),
         kl_pen=-scored.pen.mean(),
-        strokes=scored.drawing.count.mean(),
+        strokes=scored.drawing.stroke_count.mean(),
         error=(images - scored.canvas).abs().mean(),
     )
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from doodcli import __version__
 from doodcli.errors import InputError
 from doodcli.learning.checkpoints import newest_checkpoint, read_json, write_text
 from doodcli.model.model import DrawingModel
 from doodcli.settings import Settings, as_dict, flat, from_dict, settings_hash
+from doodcli.version import __version__, git_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,9 @@ class Run:
             "source_fingerprint": self.record["data"]["fingerprint"],
             "settings_hash": settings_hash(self.settings, self.record["data"]["fingerprint"]),
             "weights": facts["sha256"]["weights.safetensors"][:16],
+            "training_git": facts["git"],
             "version": __version__,
+            "git": git_version(),
         }
 
 

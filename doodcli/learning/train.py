@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from doodcli import __version__
 from doodcli.data.load import load_images
 from doodcli.errors import InputError, RunFailed
 from doodcli.learning.checkpoints import drop_drafts, newest_checkpoint, save_checkpoint
@@ -29,6 +28,7 @@ from doodcli.learning.runs import (
 )
 from doodcli.learning.trainer import COLLAPSED, Trainer
 from doodcli.settings import change, check
+from doodcli.version import __version__, git_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,6 +156,7 @@ def _save(path: Path, trainer: Trainer, plan: Plan) -> None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "version": __version__,
+        "git": git_version(),
     }
     try:
         save_checkpoint(path, trainer.weights(), trainer.training_state(), facts)

@@ -174,7 +174,8 @@ class Trainer:
     def _stop_unless_finite(self, terms: Bound, loss: Tensor) -> None:
         if math.isfinite(loss.item()):
             return
-        broken = [name for name, value in terms._asdict().items() if not math.isfinite(value.item())]
+        values = {name: value.item() for name, value in terms._asdict().items()}
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
         raise RunFailed(
             f"step {self.step}: {', '.join(broken) or 'the loss'} not finite; stopped before the "
             "update, the last checkpoint is good. Try a smaller --lr, or --set learning.clip=0.1"

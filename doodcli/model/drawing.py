@@ -26,7 +26,7 @@ class Drawing(NamedTuple):
     """`[..., 3]`, ink width (half canvases), slope of a stroke, slope of the canvas."""
 
     @property
-    def count(self) -> Tensor:
+    def stroke_count(self) -> Tensor:
         """Number of strokes, `[...]`."""
         return self.present.sum(-1)
 

@@ -33,9 +33,13 @@ def write_tex(frame: pd.DataFrame, path: Path, caption: str, label: str) -> None
     )  # fmt: skip
     columns = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in frame.dtypes)
     text = style.to_latex(
-        column_format=columns, hrules=True, caption=caption.translate(ESCAPED), label=label, position="htbp",
+        column_format=columns,
+        hrules=True,
+        caption=caption.translate(ESCAPED),
+        label=label,
+        position="htbp",
         position_float="centering",
-    )  # fmt: skip
+    )
     _write(path, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 

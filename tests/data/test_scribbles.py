@@ -73,7 +73,7 @@ def test_the_drawings_lie_in_the_models_ranges(drawings: Drawing) -> None:
     present = drawings.present > 0
     assert drawings.present.shape == (1920, 6)
     assert (drawings.present.diff(dim=1) <= 0).all()
-    assert set(drawings.count.unique().tolist()) == {1, 2, 3, 4}
+    assert set(drawings.stroke_count.unique().tolist()) == {1, 2, 3, 4}
     scale, x, y, turn = drawings.layout[present].unbind(-1)
     assert scale.min() > 0.2
     assert scale.max() < 1

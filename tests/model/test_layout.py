@@ -31,6 +31,12 @@ def test_squashing_is_undone_in_float32(reach: float, relative: float) -> None:
     torch.testing.assert_close(unsquash(squash(u)), u, rtol=relative, atol=1e-6)
 
 
+def test_unsquashing_loses_nothing_near_the_ends() -> None:
+    x = 1 - torch.logspace(-5.5, -1, 200)
+    exact = x.double() / (1 - x.double() ** 2).sqrt()
+    torch.testing.assert_close(unsquash(x).double(), exact, rtol=1e-6, atol=0)
+
+
 def test_squashing_is_the_algebraic_sigmoid_and_odd() -> None:
     u = torch.linspace(-30, 30, 301, dtype=torch.float64)
     torch.testing.assert_close(squash(u), u / (1 + u * u).sqrt())

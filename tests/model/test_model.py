@@ -101,8 +101,8 @@ def test_the_fused_pass_gives_the_joint_less_the_posterior(pen: str, place: str)
         again = model.log_posterior(images, drawing)
     for mine, other in zip(drawing, scored.drawing, strict=True):
         assert mine.equal(other)
-    assert 0 < drawing.count.mean() < 6
-    assert drawing.count.unique().numel() > 2
+    assert 0 < drawing.stroke_count.mean() < 6
+    assert drawing.stroke_count.unique().numel() > 2
     assert scored.log_weight.shape == log_q.shape == (SAMPLES, BATCH)
     torch.testing.assert_close(scored.log_weight, apart, atol=1e-3, rtol=1e-6)
     torch.testing.assert_close(log_q, again, atol=1e-3, rtol=1e-6)
@@ -191,7 +191,7 @@ def test_the_densities_of_a_drawing_are_those_of_the_heads() -> None:
     model, images = build(), pictures()
     drawing, _ = model.infer(images, 2, seed=3)
     log_p, log_q = model.log_prior(drawing), model.log_posterior(images, drawing)
-    assert drawing.count.unique().numel() > 2
+    assert drawing.stroke_count.unique().numel() > 2
     for sample in range(2):
         for i in range(BATCH):
             one = drawing.map(lambda part, s=sample, i=i: part[s, i])
@@ -231,7 +231,7 @@ def test_the_chances_of_all_numbers_of_strokes_sum_to_one(of: str) -> None:
     full = six_strokes(model, 1)
     outcomes = full.map(lambda part: part.expand(7, *part.shape[1:]))
     outcomes = outcomes._replace(present=torch.ones(7, 6).tril(-1))
-    assert outcomes.count.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert outcomes.stroke_count.tolist() == [0, 1, 2, 3, 4, 5, 6]
     given = model._given(outcomes)
     which = torch.zeros(7, dtype=torch.int64)
     target = model.posterior.target(images)
@@ -438,7 +438,7 @@ def test_drawings_are_in_range_and_stop_once(pen: str, place: str) -> None:
     for drawing in (inferred, model.imagine(100, seed=1)):
         assert set(drawing.present.unique().tolist()) == {0.0, 1.0}
         assert (drawing.present.diff(dim=-1) <= 0).all()
-        assert drawing.count.unique().numel() > 2
+        assert drawing.stroke_count.unique().numel() > 2
         scale, x, y, turn = drawing.layout.unbind(-1)
         assert scale.min() >= 0.2
         assert scale.max() <= 1
@@ -496,7 +496,7 @@ def test_a_completion_keeps_the_strokes_of_the_parse(place: str) -> None:
     finished = model.complete(parse, images, seed=3)
     assert (finished.present >= parse.present).all()
     assert (finished.present.diff(dim=-1) <= 0).all()
-    assert (finished.count > parse.count).any()
+    assert (finished.stroke_count > parse.stroke_count).any()
     kept = parse.present > 0
     assert finished.strokes[kept].equal(parse.strokes[kept])
     torch.testing.assert_close(finished.layout[kept], parse.layout[kept], rtol=0, atol=1e-5)
@@ -519,7 +519,7 @@ def test_a_completion_goes_on_from_the_picture_itself(strokes: int) -> None:
     seen: list[Tensor] = []
     model.canvas_encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, 0]))
     finished = model.complete(parse, image)
-    assert finished.count.item() == 6
+    assert finished.stroke_count.item() == 6
     seen = seen[-6:]  # one canvas a decision
     for step in range(strokes):
         torch.testing.assert_close(seen[step], model.render(parse, upto=step))
@@ -578,6 +578,16 @@ def test_a_tokens_shift_moves_the_picture(place: str) -> None:
     expected = model.render(drawing).roll((-4, 6), (1, 2))
     inner = (slice(None), slice(8, -8), slice(8, -8))
     torch.testing.assert_close(moved[inner], expected[inner], rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("place", ["points", "image"])
+def test_a_tokens_turn_turns_the_picture(place: str) -> None:
+    model = build(place=place)
+    drawing = six_strokes(model, 4)
+    token = identity(drawing)
+    token.affine[:, :, :2] = torch.tensor([[0.0, -1.0], [1.0, 0.0]])  # a quarter, clockwise
+    expected = model.render(drawing).mT.flip(-1)
+    torch.testing.assert_close(model.render(drawing, token), expected, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("place", ["points", "image"])
