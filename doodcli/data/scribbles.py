@@ -138,7 +138,13 @@ def _characters(style: Style, random: np.random.RandomState) -> list[Tensor]:
             if _even(strokes) and _framed(strokes, style.slant)[1].abs().max() <= MODEL.point_reach:
                 candidates.append(strokes)
     pen = torch.tensor([style.pen], dtype=torch.float64)
-    pictures = torch.stack([_canvas([s[None] for s in c], pen)[0] for c in candidates])
+    counts = torch.tensor([len(strokes) for strokes in candidates])
+    of_candidate = torch.arange(CANDIDATES).repeat_interleave(counts)
+    inked = _inked(torch.cat(candidates), pen.expand(len(of_candidate), 3))
+    pictures = composite(
+        torch.zeros(CANDIDATES, *inked.shape[1:]).to(inked).index_add(0, of_candidate, inked),
+        pen.expand(CANDIDATES, 3),
+    )
     blurred = torch.nn.functional.avg_pool2d(pictures[:, None], 5, 3).flatten(1)
     apart = torch.cdist(blurred, blurred)
     chosen = [0]
@@ -180,14 +186,26 @@ def _legible(paths: np.ndarray) -> bool:
 
 def _fitted(paths: np.ndarray) -> Tensor:
     """The control points `[strokes, points, 2]` whose curves are nearest to the paths."""
-    basis = bezier(torch.eye(MODEL.points, dtype=torch.float64), len(ALONG))
-    return torch.linalg.pinv(basis) @ torch.from_numpy(paths)
+    return torch.from_numpy(np.einsum("ps,ksd->kpd", _curve_matrices()[1], paths))
+
+
+def _curves(strokes: Tensor) -> np.ndarray:
+    """Points along curves, `[strokes, 64, 2]`."""
+    # Without matrix products: a small one on many threads takes longest on a busy machine.
+    return np.einsum("sp,kpd->ksd", _curve_matrices()[0], strokes.numpy())
+
+
+@cache
+def _curve_matrices() -> tuple[np.ndarray, np.ndarray]:
+    """From control points to points along their curve, `[64, points]`, and back."""
+    matrix = bezier(torch.eye(MODEL.points, dtype=torch.float64), len(ALONG)).numpy()
+    return matrix, np.linalg.pinv(matrix)
 
 
 def _even(strokes: Tensor) -> bool:
     """Whether curves are nowhere drawn so slowly that the rest of their ink looks faint."""
-    speed = bezier(strokes, len(ALONG)).diff(dim=1).norm(dim=-1)
-    return bool((speed.amin(1) > SLOWEST * speed.mean(1)).all())
+    speed = np.linalg.norm(np.diff(_curves(strokes), axis=1), axis=-1)
+    return bool((speed.min(1) > SLOWEST * speed.mean(1)).all())
 
 
 def _path(style: Style, random: np.random.RandomState, *, alone: bool, first: bool) -> np.ndarray:
@@ -241,7 +259,7 @@ def _instances(strokes: Tensor, style: Style, random: np.random.RandomState) -> 
 
 def _framed(strokes: Tensor, slant: float) -> tuple[Tensor, Tensor]:
     """Layouts `[strokes, 4]` whose frames hold their strokes, and the points in the frames."""
-    curve = bezier(strokes, len(ALONG))
+    curve = torch.from_numpy(_curves(strokes))
     low, high = curve.amin(1, keepdim=True), curve.amax(1, keepdim=True)
     centre = (low + high) / 2
     scale = torch.maximum(
@@ -276,11 +294,12 @@ def _pictures(drawing: Drawing) -> Tensor:
     for count in range(1, MODEL.strokes + 1):
         these = present.sum(1) == count
         if these.any():
-            pictures[these] = _canvas([*placed[these, :count].transpose(0, 1)], pen[these])
+            total = sum(_inked(placed[these, step], pen[these]) for step in range(count))
+            assert isinstance(total, torch.Tensor)
+            pictures[these] = composite(total, pen[these])
     return pictures
 
 
-def _canvas(strokes: list[Tensor], pen: Tensor) -> Tensor:
-    """The canvas `[n, 50, 50]` of strokes given by control points `[n, points, 2]` on it."""
-    pictures = [stroke_picture(s, pen, MODEL.curve_samples, MODEL.resolution) for s in strokes]
-    return composite(torch.stack(pictures).sum(0), pen)
+def _inked(strokes: Tensor, pen: Tensor) -> Tensor:
+    """Pictures `[n, 50, 50]` of strokes given by control points `[n, points, 2]` on the canvas."""
+    return stroke_picture(strokes, pen, MODEL.curve_samples, MODEL.resolution)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,5 +26,6 @@ def batch_of_step(count: int, size: int, seed: int, step: int) -> Tensor:
 
 @functools.lru_cache(maxsize=4)
 def _permutation(count: int, seed: int, epoch: int) -> Tensor:
-    generator = torch.Generator().manual_seed((seed << 32) + epoch)
-    return torch.randperm(count, generator=generator)
+    # Keyed by both numbers in full: torch's CPU generator keeps 32 bits of its seed.
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    return torch.from_numpy(generator.permutation(count))

@@ -70,7 +70,7 @@ class Baseline(nn.Module):
     """NVIL's control variate: moving mean and variance, and a network for the rest.
 
     The mean and the variance are those of the batches *before* the one that they are used on, so
-    that they cannot bias its gradient.
+    that they cannot bias its gradient; the very first batch has only its own.
     """
 
     mean: Tensor

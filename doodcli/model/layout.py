@@ -22,7 +22,7 @@ def squash(u: Tensor) -> Tensor:
 
     Unlike tanh it can be undone in float32: at u = 10 it is still .005 away from 1.
     """
-    return u * torch.rsqrt(1 + u * u)
+    return u / torch.hypot(u, torch.ones_like(u))
 
 
 def unsquash(x: Tensor) -> Tensor:

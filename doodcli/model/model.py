@@ -186,17 +186,21 @@ class DrawingModel(nn.Module):
         return self._drawing(steps, pen)
 
     @torch.no_grad()
-    def complete(self, drawing: Drawing, canvas: Tensor, seed: int = 0) -> Drawing:
+    def complete(self, drawing: Drawing, canvas: Tensor, seed: int = 0) -> tuple[Drawing, Tensor]:
         """Partial pictures, finished by the prior (Section 3.2, "Partial completion").
 
         `drawing` `[count, ...]` is a parse of the partial pictures `canvas` `[count, R, R]`: its
         strokes and recurrent states are kept, and the picture itself becomes the canvas on which
-        the prior goes on.  → `[count, ...]`, the strokes of the parse, then the new ones.
+        the prior goes on.  → the strokes of the parse and then the new ones, `[count, ...]`, and
+        the finished pictures `[count, R, R]`: the given ones with the new strokes on them, which
+        `render` cannot know.
         """
+        canvas = as_input(canvas)
         noise = noise_for(torch.arange(len(canvas), device=canvas.device), 1, seed, IMAGINATION)
         rest = Imagination(self.prior, self._prior_noise(noise))
         chooser = Continuation(self._given(drawing), rest, canvas)
-        return self._drawing(self.unroll(chooser, self._blank(drawing.pen)), drawing.pen)
+        steps = self.unroll(chooser, self._blank(drawing.pen))
+        return self._drawing(steps, drawing.pen), steps.canvas
 
     def render(
         self, drawing: Drawing, token: Token | None = None, upto: int | None = None

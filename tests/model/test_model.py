@@ -274,7 +274,7 @@ def test_carrying_stopped_drawings_along_changes_nothing(
     dropping = score(model, images)
     by_dropping = dict(gradients(model, dropping))
     parse = dropping.drawing.map(lambda part: part[0].detach())
-    imagined, completed = model.imagine(20), model.complete(parse, images)
+    imagined, (completed, pictured) = model.imagine(20), model.complete(parse, images)
     log_q = model.log_posterior(images, dropping.drawing)
     monkeypatch.setattr(DrawingModel, "drops_stopped", False)
     carrying = score(model, images)
@@ -283,7 +283,8 @@ def test_carrying_stopped_drawings_along_changes_nothing(
     close(carrying._asdict() | {"drawing": 0}, dropping._asdict() | {"drawing": 0})
     close(tuple(carrying.drawing), tuple(dropping.drawing))
     close(tuple(model.imagine(20)), tuple(imagined))
-    close(tuple(model.complete(parse, images)), tuple(completed))
+    again, repictured = model.complete(parse, images)
+    close((*again, repictured), (*completed, pictured))
     close(model.log_posterior(images, carrying.drawing), log_q)
     assert by_carrying.keys() == by_dropping.keys()
     for name, gradient in by_dropping.items():
@@ -336,7 +337,7 @@ def test_a_model_of_other_sizes_works(pen: str, place: str) -> None:
         assert model.render(drawing).shape == (SAMPLES, BATCH, 32, 32)
         assert model.render(model.imagine(3)).shape == (3, 32, 32)
         parse = drawing.map(lambda part: part[0])
-        assert model.complete(parse, images).present.shape == (BATCH, 8)
+        assert model.complete(parse, images)[0].present.shape == (BATCH, 8)
 
 
 # ------------------------------------------------------------------------- who sees whom
@@ -493,7 +494,7 @@ def test_a_given_picture_is_taken_back_through_the_compositing() -> None:
 def test_a_completion_keeps_the_strokes_of_the_parse(place: str) -> None:
     model, images = build(place=place), pictures(7)
     parse = six_strokes(model, 7)._replace(present=torch.ones(7, 6).tril(-1))
-    finished = model.complete(parse, images, seed=3)
+    finished, _ = model.complete(parse, images, seed=3)
     assert (finished.present >= parse.present).all()
     assert (finished.present.diff(dim=-1) <= 0).all()
     assert (finished.stroke_count > parse.stroke_count).any()
@@ -503,7 +504,7 @@ def test_a_completion_keeps_the_strokes_of_the_parse(place: str) -> None:
     assert finished.pen.equal(parse.pen)
     new = (finished.present > 0) & ~kept
     assert (finished.strokes[new] != parse.strokes[new]).all()
-    others = model.complete(parse, images, seed=4)
+    others, _ = model.complete(parse, images, seed=4)
     assert not others.strokes.equal(finished.strokes)
 
 
@@ -518,7 +519,7 @@ def test_a_completion_goes_on_from_the_picture_itself(strokes: int) -> None:
     parse.present[:, strokes:] = 0
     seen: list[Tensor] = []
     model.canvas_encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, 0]))
-    finished = model.complete(parse, image)
+    finished, canvas = model.complete(parse, image)
     assert finished.stroke_count.item() == 6
     seen = seen[-6:]  # one canvas a decision
     for step in range(strokes):
@@ -531,6 +532,11 @@ def test_a_completion_goes_on_from_the_picture_itself(strokes: int) -> None:
             finished.layout[:, step], finished.strokes[:, step], finished.pen
         )
         torch.testing.assert_close(seen[step + 1], composite(total, parse.pen))
+    total = total + model._picture(finished.layout[:, 5], finished.strokes[:, 5], finished.pen)
+    torch.testing.assert_close(canvas, composite(total, parse.pen))
+    # uint8 pictures are taken like any others.
+    bytes_ = (image * 255).round().to(torch.uint8)
+    assert model.complete(parse, bytes_)[1].equal(model.complete(parse, bytes_.float() / 255)[1])
 
 
 # --------------------------------------------------------------------------- the renderer

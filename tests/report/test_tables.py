@@ -39,7 +39,13 @@ def test_a_table_compiles_with_booktabs(tmp_path):
 def test_a_table_has_rules_and_escapes(tmp_path):
     write_tex(FRAME, tmp_path / "a.tex", "Caption", "tab:a")
     text = (tmp_path / "a.tex").read_text()
-    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"50\% of\_it \& more", r"\label{tab:a}"):
+    for part in (
+        r"\toprule",
+        r"\midrule",
+        r"\bottomrule",
+        r"50\% of\_it \& more",
+        r"\label{tab:a}",
+    ):
         assert part in text
 
 
