@@ -19,7 +19,7 @@ def test_presets_keep_to_the_papers_protocol():
         assert model.pen != "amortised"
         assert model.place == "points"
     assert s.preset("paper").model.components == 40
-    from doodcli.experiments.reproduce import PROFILES
+    from doodcli.pipeline.graph import PROFILES
 
     assert PROFILES["laptop"].samples == PROFILES["paper"].samples == 200
 

@@ -64,7 +64,9 @@ class PlainProgress(SilentProgress):
         if time.monotonic() - self.last >= self.seconds or trainer.done >= 1:
             self.last = time.monotonic()
             share = f"{100 * min(1, trainer.done):.0f}%"
-            self.console.print(f"{share} step {row['step']:.0f}  {summary(row)}", markup=False)
+            left = trainer.seconds * (1 / min(1.0, trainer.done) - 1) / 60
+            text = f"{share} step {row['step']:.0f}  {summary(row)}  {left:.1f} min left"
+            self.console.print(text, markup=False)
 
 
 class LiveProgress(SilentProgress):

@@ -29,21 +29,21 @@ def reproduce(
     `tiny` and `smoke` use the embedded data and no network.  Killed at any point, the same
     command goes on from there.
     """
-    from doodcli import pipeline
     from doodcli.cli.train import progress
-    from doodcli.experiments.reproduce import Suite
     from doodcli.learning.train import Plan, Stopped
+    from doodcli.pipeline import engine
+    from doodcli.pipeline.graph import Suite
 
     plan = Plan(runs, data_root=data_root, device=options.device(device))
     suite = Suite(profile, out / profile, plan, seed, progress(quiet))
-    tasks, ledger = suite.tasks(), pipeline.Ledger(suite.out / "ledger.json")
+    tasks, ledger = suite.tasks(), engine.Ledger(suite.out / "ledger.json")
     if dry_run:
-        states = pipeline.plan(tasks, ledger).states
+        states = engine.plan(tasks, ledger).states
         rows = [{"task": t.name, "state": states[t.name], "command": t.command} for t in tasks]
         options.print_json(rows)
         return
     try:
-        outcome = pipeline.run(tasks, ledger, lambda text: options.say(text, quiet))
+        outcome = engine.run(tasks, ledger, lambda text: options.say(text, quiet))
     except Stopped as stopped:
         options.say("stopped; the same command goes on from here", quiet)
         sys.exit(stopped.code)

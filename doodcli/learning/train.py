@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import signal
 import time
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from doodcli.data.load import load_images
+from doodcli.devices import device_name
 from doodcli.errors import InputError, RunFailed
 from doodcli.learning.checkpoints import drop_drafts, newest_checkpoint, save_checkpoint
 from doodcli.learning.runs import (
@@ -219,10 +219,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
-
-
-def device_name(device: str) -> str:
-    """The device in words, for the record."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()

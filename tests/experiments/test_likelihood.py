@@ -15,7 +15,7 @@ from doodcli.settings import change, preset
 
 
 def toy_log_weights(samples: int, batch: int) -> tuple[torch.Tensor, float]:
-    """log p(x, z)/q(z|x) of z ~ N(0, 1), x ~ N(z, ½²) at x = 1.3, with a q that is off; log p(x)."""
+    """log p(x, z)/q(z|x) of z ~ N(0, 1), x ~ N(z, ½²) at x = 1.3, with a poor q; log p(x)."""
     x = torch.tensor(1.3, dtype=torch.float64)
     prior = Normal(torch.zeros((), dtype=torch.float64), 1.0)
     q = Normal(torch.tensor(0.8, dtype=torch.float64), 0.6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doodcli.errors import RunFailed
-from doodcli.pipeline import BLOCKED, DONE, FAILED, MISSING, Ledger, Task, plan, run
+from doodcli.pipeline.engine import BLOCKED, DONE, FAILED, MISSING, Ledger, Task, plan, run
 
 
 def silent(text: str) -> None:

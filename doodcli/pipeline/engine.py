@@ -1,4 +1,4 @@
-"""The graph of `dood reproduce`: what is done, what is missing, what failed.
+"""Tasks: what is done, what is missing, what failed.
 
 A task is done when the ledger holds its key and its files are still what they were then.  The
 key is settings, data, weights and a version constant of the experiment, not the commit.  Nothing

@@ -15,7 +15,7 @@ from doodcli.experiments.reconstruct import reconstruct
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
-from doodcli.pipeline import Task
+from doodcli.pipeline.engine import Task
 from doodcli.report.figures import (
     curve_figure,
     reconstruction_figure,
