@@ -106,8 +106,19 @@ class Settings:
     seed: int = _option(0, "seed of the weights, the batches and the latent noise")
 
 
+LENGTHS = ("learning.steps", "learning.minutes")
+"""Settings of which exactly one is given."""
+
+UNDECIDING = ("preset", "data.dataset")
+"""Settings that decide nothing by themselves: what they stand for is in the others."""
+
 # What may not differ where a number stands beside the paper's (a test asserts it).
-PAPER_PROTOCOL = {"resolution": 50, "strokes": 6, "scale_floor": 0.01, "samples": 200}
+PAPER_PROTOCOL: dict[str, Any] = {
+    "resolution": 50,
+    "strokes": 6,
+    "scale_floor": 0.01,
+    "samples": 200,
+}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -119,6 +130,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "model.curve_samples": 32,
         "learning.steps": 6,
         "learning.stop_delay": 2,
+        "learning.kl_steps": 4,
+        "learning.scale_steps": 4,
         "learning.batch_size": 16,
         "learning.warmup_steps": 2,
     },
@@ -161,10 +174,22 @@ def change(settings: Settings, values: dict[str, Any]) -> Settings:
         owner = getattr(settings, room, None) if room else settings
         if not dataclasses.is_dataclass(owner) or name not in _types(owner):
             raise InputError(f"{key}: no such setting{_nearest(key, settings)}")
-        checked = _convert(key, value, _types(owner)[name])
+        kind = _types(owner)[name]
+        if dataclasses.is_dataclass(kind):
+            raise InputError(f"{key}: is a group of settings; name one of them, as {key}.…=VALUE")
+        checked = _convert(key, value, kind)
         changed: Any = dataclasses.replace(owner, **{name: checked})  # type: ignore[type-var]
         settings = with_rooms(settings, **{room: changed}) if room else changed
     return settings
+
+
+def override(settings: Settings, values: dict[str, Any]) -> Settings:
+    """Settings changed by a user's values, of which a length replaces the one that was there.
+
+    A preset has its length in steps or in minutes; who gives the other means it instead.
+    """
+    given = [name for name in LENGTHS if name in values]
+    return change(settings, {**(dict.fromkeys(LENGTHS) if given else {}), **values})
 
 
 def with_rooms(settings: Settings, **rooms: Any) -> Settings:
@@ -174,12 +199,13 @@ def with_rooms(settings: Settings, **rooms: Any) -> Settings:
 
 def change_by_text(settings: Settings, assignments: Iterable[str]) -> Settings:
     """Settings changed by texts such as ``model.strokes=8`` (the option ``--set``)."""
+    values = {}
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--set {text}: not of the form NAME=VALUE, as in model.strokes=8")
-        settings = change(settings, {key.strip(): value.strip()})
-    return settings
+        values[key.strip()] = value.strip()
+    return override(settings, values)
 
 
 def as_dict(settings: Settings) -> dict[str, Any]:
@@ -191,7 +217,7 @@ def from_dict(values: dict[str, Any], source: str = "settings") -> Settings:
     """The settings that :func:`as_dict` gave; `source` names the file in an error."""
     try:
         return change(Settings(), dict(_leaves(values)))
-    except (InputError, AttributeError) as error:
+    except (InputError, AttributeError, TypeError) as error:
         raise InputError(f"{source}: {error}") from None
 
 
@@ -199,7 +225,7 @@ def read_settings(path: Path, onto: Settings) -> Settings:
     """Settings changed by a JSON file of nested or dotted names (the option ``--settings``)."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return change(onto, dict(_leaves(values)))
+        return override(onto, dict(_leaves(values)))
     except OSError as error:
         raise InputError(f"--settings {path}: cannot be read ({error.strerror})") from None
     except (ValueError, AttributeError):
@@ -218,7 +244,7 @@ def settings_hash(settings: Settings, fingerprint: str) -> str:
     path of the data do not, because what they stand for is in the rest.
     """
     values = flat(settings)
-    for name in ("preset", "data.dataset"):
+    for name in UNDECIDING:
         values.pop(name)
     text = json.dumps([values, fingerprint], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -250,7 +276,7 @@ def check(settings: Settings) -> Settings:
         "model.features": (model.features, 1),
         "model.hidden": (model.hidden, 1),
         "learning.batch_size": (learning.batch_size, 2),
-        "learning.steps": (learning.steps or 1 if learning.steps is None else learning.steps, 1),
+        "learning.steps": (1 if learning.steps is None else learning.steps, 1),
     }
     for name, (value, smallest) in least.items():
         if value < smallest:
@@ -265,9 +291,35 @@ def check(settings: Settings) -> Settings:
     for name, number in above_zero.items():
         if not number > 0:
             raise InputError(f"{name}={number}: must be above 0")
+    _check_ranges(settings)
     if (learning.steps is None) == (learning.minutes is None):
         raise InputError("learning.steps and learning.minutes: give one of the two")
     return settings
+
+
+def _check_ranges(settings: Settings) -> None:
+    """InputError for a number outside the range in which it means something."""
+    model, learning = settings.model, settings.learning
+    ranges = {
+        "model.scale_least": (model.scale_least, 0.01, 0.99),
+        "model.shift_most": (model.shift_most, 0.01, 2.0),
+        "model.rotation_most": (model.rotation_most, 0.01, math.pi),
+        "model.point_reach": (model.point_reach, 0.1, 10.0),
+        "model.glimpse_margin": (model.glimpse_margin, 0.1, 10.0),
+        "model.scale_floor": (model.scale_floor, 1e-6, 1.0),
+        "learning.decay_from": (learning.decay_from, 0.0, 1.0),
+        "learning.kl_start": (learning.kl_start, 0.0, 1.0),
+        "learning.scale_memory": (learning.scale_memory, 0.0, 0.9999),
+        "learning.signal_memory": (learning.signal_memory, 0.0, 0.9999),
+        "seed": (settings.seed, 0, 2**32 - 1),
+    }
+    for name, (value, low, high) in ranges.items():
+        if not low <= value <= high:
+            raise InputError(f"{name}={value}: must be from {low:g} to {high:g}")
+    for name in ("channels", "glimpse_channels"):
+        widths = getattr(model, name)
+        if not widths or min(widths) < 1:
+            raise InputError(f"model.{name}={widths}: needs one channel or more in each layer")
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -300,6 +352,8 @@ def _convert(key: str, value: Any, kind: Any) -> Any:
         return _convert(key, value, next(a for a in arguments if a is not type(None)))
     if origin is tuple:
         parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise InputError(f"{key}={value}: must be a list")
         return tuple(_convert(key, part, arguments[0]) for part in parts)
     if kind is bool and isinstance(value, str):
         if value.lower() not in ("true", "false"):
@@ -307,6 +361,10 @@ def _convert(key: str, value: Any, kind: Any) -> Any:
         return value.lower() == "true"
     try:
         number = kind(value)
+        # From JSON: 8.7 is no int, null no text and true no number.
+        lossless = isinstance(value, str | kind) or number == value
+        if not lossless or isinstance(value, bool) != (kind is bool):
+            raise TypeError
     except (TypeError, ValueError):
         raise InputError(f"{key}={value}: must be of type {kind.__name__}") from None
     if kind is float and not math.isfinite(number):

@@ -15,6 +15,7 @@ def test_presets_keep_to_the_papers_protocol():
     for name in ("laptop", "paper"):
         model = s.preset(name).model
         assert (model.resolution, model.strokes, model.scale_floor) == (50, 6, 0.01)
+        assert all(getattr(model, k) == v for k, v in s.PAPER_PROTOCOL.items() if k != "samples")
         assert model.points == 5
         assert model.pen != "amortised"
         assert model.place == "points"
@@ -40,6 +41,7 @@ def test_settings_survive_json():
         ("learning.lr=nan", "finite"),
         ("learning.signal_scaling=perhaps", "true or false"),
         ("nonsense=1", "no such setting"),
+        ("model=dood", "group of settings"),
     ],
 )
 def test_a_bad_assignment_is_refused_with_its_remedy(text, words):
@@ -69,11 +71,30 @@ def test_texts_become_values_of_the_fields_types():
         {"model.strokes": 0},
         {"model.points": 1},
         {"learning.lr": 0.0},
+        {"learning.scale_memory": 1.0},
+        {"model.scale_least": 0.0},
+        {"model.channels": ()},
+        {"seed": -1},
     ],
 )
 def test_settings_that_cannot_train_are_refused(values):
     with pytest.raises(InputError):
         s.check(s.change(s.preset("laptop"), values))
+
+
+@pytest.mark.parametrize(
+    "values", [{"model.strokes": 8.7}, {"model.strokes": True}, {"data.dataset": None},
+               {"model.channels": 5}, {"learning.lr": [1]}]
+)  # fmt: skip
+def test_values_of_another_type_are_refused(values):
+    with pytest.raises(InputError):
+        s.change(s.Settings(), values)
+
+
+def test_a_length_replaces_the_one_that_was_there():
+    timed = s.preset("laptop")
+    counted = s.change_by_text(timed, ["learning.steps=9"])
+    assert (counted.learning.steps, counted.learning.minutes) == (9, None)
 
 
 def test_the_hash_is_of_what_decides_the_run():

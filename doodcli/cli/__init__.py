@@ -53,6 +53,9 @@ def main() -> None:
         sys.exit(_one_line(error, 2))
     except RunFailed as error:
         sys.exit(_one_line(error, 1))
+    except OSError as error:
+        # A full disk, a folder that may not be read: the message names the file.
+        sys.exit(_one_line(error, 1))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -1,6 +1,5 @@
 """`dood data`: which data sets there are, fetching them, and checking their files."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,21 +8,19 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from doodcli.cli import options
+
 app = typer.Typer(no_args_is_help=True, help="List, fetch and check the data sets.")
 
-DataRoot = Annotated[
-    Path | None,
-    typer.Option("--data-root", help="Folder of the data files [$DOOD_DATA_ROOT, else data]."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON array to stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no remarks: results only.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Data sets; also with commas.")]
 PLAIN_STEP = 0.25  # without a terminal, a line whenever so much more of a file has come
 OK, NOT_CANONICAL, BROKEN = "OK", "not canonical", "broken"
 
 
 @app.command("list")
-def list_command(data_root: DataRoot = None, as_json: Json = False, quiet: Quiet = False) -> None:
+def list_command(
+    data_root: options.DataRoot = None, as_json: options.Json = False, quiet: options.Quiet = False
+) -> None:
     """Show the data sets: which are there, where, and what they hold."""
     from doodcli.data.files import data_root_or_default
     from doodcli.data.registry import DATA_SETS
@@ -31,7 +28,7 @@ def list_command(data_root: DataRoot = None, as_json: Json = False, quiet: Quiet
     root = data_root_or_default(data_root)
     rows = [_row(name, root) for name in DATA_SETS]
     if as_json:
-        _print_json(rows)
+        options.print_json(rows)
         return
     _print_table(rows)
     if not quiet and not all(row["there"] for row in rows):
@@ -42,7 +39,7 @@ def list_command(data_root: DataRoot = None, as_json: Json = False, quiet: Quiet
 def fetch_command(
     names: Annotated[list[str], typer.Argument(help="Data sets; also with commas.")],
     *,
-    data_root: DataRoot = None,
+    data_root: options.DataRoot = None,
     force: Annotated[
         bool, typer.Option("--force", help="Fetch again even if the file is there.")
     ] = False,
@@ -50,8 +47,8 @@ def fetch_command(
         Path | None,
         typer.Option("--from", help="Omniglot only: its folder of PNGs, instead of the network."),
     ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Download data sets into the data root; a second call continues a broken download."""
     from doodcli.data.fetch import fetch, import_omniglot_folder
@@ -79,7 +76,7 @@ def fetch_command(
             print(f"{name}: {how}", file=sys.stderr)
         rows.append(_row(name, root))
     if as_json:
-        _print_json(rows)
+        options.print_json(rows)
     else:
         for row in rows:
             print(row["where"])
@@ -87,9 +84,14 @@ def fetch_command(
 
 @app.command("check")
 def check_command(
-    names: Names = None, data_root: DataRoot = None, as_json: Json = False, quiet: Quiet = False
+    names: Names = None,
+    data_root: options.DataRoot = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Read data files whole and compare them with the published sets; exit 1 if one is broken.
+    """Read data files whole and compare their counts and classes with the published sets'.
+
+    Exit code 1 if one is broken.
 
     Without names, all data sets that are there. A path to a .npz file of your own is a name too.
     """
@@ -107,7 +109,7 @@ def check_command(
             why = f" ({results[-1]['reason']})" if results[-1]["reason"] else ""
             print(f"{name}: {results[-1]['status']}{why}", flush=True)
     if as_json:
-        _print_json(results)
+        options.print_json(results)
     if any(result["status"] == BROKEN for result in results):
         raise typer.Exit(1)
 
@@ -116,10 +118,6 @@ def _split_names(names: Sequence[str]) -> list[str]:
     """`["a,b", "c"]` as `["a", "b", "c"]`, each once."""
     listed = [part.strip() for name in names for part in name.split(",")]
     return list(dict.fromkeys(filter(None, listed)))
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def _file_of(name: str, root: Path) -> Path:

@@ -23,6 +23,8 @@ def info(
     from doodcli.settings import flat
 
     found = open_run(Path(run))
+    for line in found.refused:
+        options.say(f"warning: {line}")
     log = found.log()
     figures = sorted(str(path) for path in found.path.glob("*.png"))
     if out is not None:

@@ -9,13 +9,17 @@ import typer
 
 from doodcli.cli import options
 
+# Two runs of one source have the same blank row.
+SAME = ["run", "weights", "source_fingerprint", "target_fingerprint", "remark", "iwae_nats"]
+
 
 def likelihood(
     runs: options.Runs,
     dataset: Annotated[str, typer.Option(help="Data sets, with commas between.")] = "mnist",
     samples: Annotated[int, typer.Option(min=1, help="Posterior samples an image.")] = 200,
     limit: options.Limit = None,
-    part: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    part: options.Part = "test",
+    transpose: options.Transpose = False,
     out: Annotated[Path | None, typer.Option(help="Write likelihood.csv to this folder.")] = None,
     data_root: options.DataRoot = None,
     device: options.Device = "auto",
@@ -35,24 +39,23 @@ def likelihood(
         return
     import pandas as pd
 
-    from doodcli.experiments.likelihood import blank
-    from doodcli.experiments.likelihood import likelihood as measure
+    from doodcli.experiments.likelihood import likelihoods
     from doodcli.report.tables import write_csv
 
     where = options.device(device)
+    wanted = options.Target(part, data_root, limit, seed, transpose)
     parts = []
     for run in options.open_runs(runs):
         source = options.source_of(run, data_root)
-        for name in names:
-            target = options.target_for(run, name, part, data_root, limit, seed)
-            options.say(f"{run.name} on {name}: {len(target)} images × {samples} samples", quiet)
-            parts += [measure(run, target, samples, seed, where), blank(source, target)]
-    table = pd.concat(parts, ignore_index=True).drop_duplicates(["run", "source", "target"])
+        targets = [wanted.load(run, name) for name in names]
+        options.say(f"{run.name} on {', '.join(names)}: {samples} samples an image", quiet)
+        parts.append(likelihoods(run, source, targets, samples, seed, where))
+    table = pd.concat(parts, ignore_index=True).drop_duplicates(SAME)
     if out is not None:
         write_csv(table, out / "likelihood.csv")
     if json_output:
         options.print_json(table.to_dict("records"))
     else:
-        columns = ["model", "source", "target", "kind", "images", "samples", "iwae_nats", "iwae_se",
-                   "elbo_nats", "mean_abs_error", "mean_strokes"]  # fmt: skip
-        options.print_table(table[columns])
+        columns = ["model", "source", "target", "remark", "kind", "images", "samples"]
+        numbers = [name for name in map(str, table) if name.endswith(("_nats", "_se"))]
+        options.print_table(table[[*columns, *numbers, "mean_abs_error", "mean_strokes"]])

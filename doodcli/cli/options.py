@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -23,7 +24,8 @@ DataRoot = Annotated[
     typer.Option("--data-root", help="Folder of the data sets [default: $DOOD_DATA_ROOT or data]."),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, … or auto.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of all that is random.")]
+SEEDS = {"min": 0, "max": 2**32 - 1}
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all that is random.", **SEEDS)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 DryRun = Annotated[
@@ -37,6 +39,10 @@ SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="JSON file of settings to start from.")
 ]
 Runs = Annotated[str, typer.Argument(metavar="RUNS", help="Run folders, with commas between.")]
+Part = Annotated[str, typer.Option(help="test, validation, train or all.")]
+Transpose = Annotated[
+    bool, typer.Option("--transpose", help="Swap the images' axes: the paper's EMNIST.")
+]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="A seeded random subset of this many images.")
 ]
@@ -77,13 +83,12 @@ def settings_from(
     settings = s.preset(preset)
     if file is not None:
         settings = s.read_settings(file, settings)
+    if direct.get("learning.steps") is not None and direct.get("learning.minutes") is not None:
+        raise InputError("--steps and --minutes: give one of the two")
     given = {key: value for key, value in direct.items() if value is not None}
-    lengths = ("learning.steps", "learning.minutes")
-    if any(key in given for key in lengths):
-        given = {**dict.fromkeys(lengths), **given}
     for key, value in given.items():
         try:
-            settings = s.change(settings, {key: value})
+            settings = s.override(settings, {key: value})
         except InputError as error:
             raise InputError(
                 str(error).replace(f"{key}={value}", f"{_option(key)} {value}")
@@ -96,14 +101,14 @@ def _option(key: str) -> str:
     return "--model" if key == "model.name" else f"--{key.rpartition('.')[2].replace('_', '-')}"
 
 
-def open_runs(text: str, quiet: bool = False) -> list[Run]:
+def open_runs(text: str) -> list[Run]:
     """The runs of a RUNS argument; says which checkpoints were refused."""
     from doodcli.learning.runs import open_run
 
     runs = [open_run(Path(name)) for name in commas(text, "RUNS")]
     for run in runs:
         for line in run.refused:
-            say(line, quiet)
+            say(f"warning: {line}")
     return runs
 
 
@@ -115,7 +120,16 @@ def say(text: str, quiet: bool = False) -> None:
 
 def print_json(value: Any) -> None:
     """A JSON value on stdout."""
-    print(json.dumps(value, indent=1, default=str))
+    print(json.dumps(_without_nan(value), indent=1, default=str, allow_nan=False))
+
+
+def _without_nan(value: Any) -> Any:
+    """The value with null where a number is missing: NaN is no JSON."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def source_of(run: Run, data_root: Path | None) -> ImageSet:
@@ -135,24 +149,34 @@ def source_of(run: Run, data_root: Path | None) -> ImageSet:
     return images
 
 
-def target_for(
-    run: Run, name: str, part: str, data_root: Path | None, limit: int | None, seed: int
-) -> ImageSet:
-    """Images to try a run on, at its resolution."""
-    from doodcli.data.load import load_images
+class Target(NamedTuple):
+    """Which images a command tries its runs on."""
 
-    side = run.settings.model.resolution
-    return load_images(name, part, data_root=data_root, resolution=side, limit=limit, seed=seed)
+    part: str
+    data_root: Path | None
+    limit: int | None
+    seed: int
+    transpose: bool
+
+    def load(self, run: Run, name: str) -> ImageSet:
+        """The images of a set at the run's resolution."""
+        from doodcli.data.load import load_images
+
+        return load_images(
+            name, self.part, data_root=self.data_root, resolution=run.settings.model.resolution,
+            transpose=self.transpose, limit=self.limit, seed=self.seed,
+        )  # fmt: skip
 
 
 def print_table(frame: pd.DataFrame) -> None:
     """A table for people, on stdout."""
+    from pandas.api.types import is_numeric_dtype
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for name in frame.columns:
-        table.add_column(name, justify="left" if frame[name].dtype == object else "right")
+        table.add_column(name, justify="right" if is_numeric_dtype(frame[name]) else "left")
     for values in frame.itertuples(index=False):
         table.add_row(*(_text(value) for value in values))
     Console(soft_wrap=True).print(table)

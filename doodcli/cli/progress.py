@@ -36,11 +36,15 @@ class SilentProgress(Listener):
 
     def started(self, path: Path, trainer: Trainer) -> None:
         """Keep a few images to draw at each checkpoint."""
-        self.images = trainer.images[:8]
+        # Evenly over the set, since files may be sorted by class.
+        self.images = trainer.images[:: max(1, len(trainer.images) // 8)][:8]
 
     def checkpoint(self, path: Path, model: DrawingModel) -> None:
         """The picture of what the model draws now."""
-        save_progress(path / "progress.png", model, self.images)
+        try:
+            save_progress(path / "progress.png", model, self.images)
+        except OSError as error:
+            self.warn(f"{path / 'progress.png'}: cannot be written ({error})")
 
     def warn(self, text: str) -> None:
         """A line that must not be missed."""
@@ -92,8 +96,11 @@ class LiveProgress(SilentProgress):
         """Move the bar."""
         self.bar.update(self.task, completed=min(1.0, trainer.done), description=summary(row))
         if trainer.done >= 1:
-            self.bar.stop()
             self.console.print(f"step {row['step']:.0f}  {summary(row)}", markup=False)
+
+    def ended(self) -> None:
+        """Give the terminal back."""
+        self.bar.stop()
 
 
 def _standing(path: Path, trainer: Trainer) -> str:

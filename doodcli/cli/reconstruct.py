@@ -14,7 +14,8 @@ def reconstruct(
     runs: options.Runs,
     dataset: Annotated[str, typer.Option(help="Data sets, with commas between.")] = "mnist",
     num: Annotated[int, typer.Option(min=1, max=100, help="Images of each data set.")] = 10,
-    part: Annotated[str, typer.Option(help="test, validation, train or all.")] = "test",
+    part: options.Part = "test",
+    transpose: options.Transpose = False,
     out: Annotated[Path, typer.Option(help="Folder of the pictures and the table.")] = Path(
         "reconstructions"
     ),
@@ -36,19 +37,15 @@ def reconstruct(
         return
     import pandas as pd
 
-    from doodcli.data.load import load_images
     from doodcli.experiments.reconstruct import reconstruct as draw
     from doodcli.report.figures import reconstruction_figure, save_figure
     from doodcli.report.tables import write_csv
 
     where = options.device(device)
+    wanted = options.Target(part, data_root, num, seed, transpose)
     rows = []
     for run in options.open_runs(runs):
-        side = run.settings.model.resolution
-        sets = [
-            load_images(name, part, data_root=data_root, resolution=side, limit=num, seed=seed)
-            for name in names
-        ]
+        sets = [wanted.load(run, name) for name in names]
         options.say(f"drawing {', '.join(names)} with {run.name}", quiet)
         rows.append([draw(run, images, seed, where) for images in sets])
     table = pd.concat([item.table for row in rows for item in row], ignore_index=True)

@@ -20,6 +20,7 @@ def reproduce(
     data_root: options.DataRoot = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    assignments: options.Assignments = None,
     json_output: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
@@ -35,7 +36,7 @@ def reproduce(
     from doodcli.pipeline.graph import Suite
 
     plan = Plan(runs, data_root=data_root, device=options.device(device))
-    suite = Suite(profile, out / profile, plan, seed, progress(quiet))
+    suite = Suite(profile, out / profile, plan, seed, progress(quiet), tuple(assignments or ()))
     tasks, ledger = suite.tasks(), engine.Ledger(suite.out / "ledger.json")
     if dry_run:
         states = engine.plan(tasks, ledger).states

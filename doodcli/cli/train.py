@@ -15,8 +15,10 @@ PLAIN_SECONDS = 15.0
 
 
 def train(
-    dataset: Annotated[str, typer.Option(help="A data set's name, or a path to one.")] = "mnist",
-    model: Annotated[str, typer.Option(help="The model variant.")] = "dood",
+    dataset: Annotated[
+        str | None, typer.Option(help="A data set's name, or a path to one [default: mnist].")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model variant [default: dood].")] = None,
     preset: Annotated[str, typer.Option(help="tiny, smoke, laptop or paper.")] = "laptop",
     steps: Annotated[int | None, typer.Option(help="Gradient steps.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of training instead.")] = None,
@@ -32,14 +34,19 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with a run that was cut.")] = True,
     extend: Annotated[
-        bool, typer.Option(help="Go on with a finished run to a new length.")
+        bool, typer.Option(help="Go on with the finished run in --run-dir to a new length.")
     ] = False,
     checkpoint_minutes: Annotated[
         float, typer.Option(min=0, help="Minutes between checkpoints.")
     ] = 3.0,
     data_root: options.DataRoot = None,
     device: options.Device = "auto",
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of all that is random [default: 0].", **options.SEEDS)
+    ] = None,
+    transpose: Annotated[
+        bool | None, typer.Option("--transpose", help="Swap the images' axes: the paper's EMNIST.")
+    ] = None,
     settings_file: options.SettingsFile = None,
     assignments: options.Assignments = None,
     json_output: options.Json = False,
@@ -52,7 +59,8 @@ def train(
     settings, so the same command finds the same run.
     """
     direct = {
-        "data.dataset": dataset, "model.name": model, "model.pen": pen, "model.place": place,
+        "data.dataset": dataset, "data.transpose": transpose, "model.name": model,
+        "model.pen": pen, "model.place": place,
         "learning.steps": steps, "learning.minutes": minutes, "learning.batch_size": batch_size,
         "learning.lr": lr, "learning.beta": beta, "learning.beta_on": beta_on, "seed": seed,
     }  # fmt: skip

@@ -10,9 +10,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from doodcli.devices import device_name
 from doodcli.model.canvas import laplace_log_density
 from doodcli.model.model import as_input
 from doodcli.model.noise import noise_for
+from doodcli.version import __version__, git_version
 
 if TYPE_CHECKING:
     from doodcli.data.load import ImageSet
@@ -71,48 +73,91 @@ def estimate(
     return Estimate(*torch.cat(parts, 1).cpu())
 
 
-def likelihood(run: Run, target: ImageSet, samples: int, seed: int, device: str) -> pd.DataFrame:
-    """One row: what `run` gives to `target`, with everything that made the number."""
+def likelihoods(
+    run: Run, source: ImageSet, targets: list[ImageSet], samples: int, seed: int, device: str
+) -> pd.DataFrame:
+    """Two rows a target: what `run` gives to it, and the blank page of its `source`."""
+    model = run.model(device)
+    page = BlankPage.fitted(source, run.settings.model.scale_floor)
+    rows = []
+    for target in targets:
+        rows.append(_row_of_run(run, model, target, samples, seed))
+        rows.append(page.row(target))
+    return pd.DataFrame(rows).astype({"samples": "Int64", "images": "Int64", "steps": "Int64"})
+
+
+def _row_of_run(
+    run: Run, model: DrawingModel, target: ImageSet, samples: int, seed: int
+) -> dict[str, object]:
+    """What a run gives to a target, with everything that made the number.
+
+    A pen that is read off the target makes the weights no bound: such numbers have columns of
+    their own, so that nobody compares them with bounds.
+    """
     began = time.monotonic()
-    found = estimate(run.model(device), target.images, target.index, samples, seed)
+    found = estimate(model, target.images, target.index, samples, seed)
     bound = run.settings.model.pen != "amortised"
-    row = {
+    numbers = {**_numbers(found.iwae, model.scale.numel()), "elbo_nats": found.elbo.mean().item()}
+    return {
         **run.provenance(),
         **_of_target(target),
         "samples": samples,
         "evaluation_seed": seed,
-        **_numbers(found.iwae),
-        "elbo_nats": found.elbo.mean().item(),
+        "kind": "bound" if bound else "not a bound",
+        **{name if bound else f"leaky_{name}": value for name, value in numbers.items()},
         "mean_abs_error": found.error.mean().item(),
         "mean_strokes": found.strokes.mean().item(),
-        "kind": "bound" if bound else "not a bound",
-        "device": device,
+        "device": device_name(str(model.scale.device)),
         "seconds": round(time.monotonic() - began, 1),
     }
-    return pd.DataFrame([row])
 
 
-def blank(source: ImageSet, target: ImageSet) -> pd.DataFrame:
-    """The `blank` row: no strokes, but each pixel's median and scale as `source` has them.
+class BlankPage(NamedTuple):
+    """The `blank` row: no strokes, but each pixel's median and scale as the source has them.
 
     With a scale for each pixel this knows nothing of strokes and still has thousands of nats on
     sparse images, so no number should be read without it.
     """
-    images = as_input(source.images).flatten(1)
-    median = images.median(0).values
-    scale = (images - median).abs().mean(0).clamp(0.01, 1.0)
-    side = source.images.shape[1:]
-    median, scale = median.unflatten(0, side), scale.unflatten(0, side)
-    targets = as_input(target.images)
-    nats = laplace_log_density(targets, median, scale)
-    row = {
-        "run": "blank", "model": "blank", "source": source.name,
-        "source_fingerprint": source.fingerprint, **_of_target(target), **_numbers(nats),
-        "elbo_nats": nats.mean().item(),
-        "mean_abs_error": (targets - median).abs().mean().item(), "mean_strokes": 0.0,
-        "kind": "exact",
-    }  # fmt: skip
-    return pd.DataFrame([row])
+
+    source: ImageSet
+    median: Tensor
+    """`[R, R]`"""
+    scale: Tensor
+    """`[R, R]`, the mean absolute deviation from the median, at least the model's floor"""
+
+    @staticmethod
+    def fitted(source: ImageSet, floor: float) -> BlankPage:
+        """The page of greatest likelihood on the source; some pixels at a time, for the memory."""
+        parts = []
+        for pixels in source.images.flatten(1).split(100, 1):
+            values = as_input(pixels)
+            median = values.median(0).values
+            parts.append(torch.stack([median, (values - median).abs().mean(0).clamp(floor, 1.0)]))
+        median, scale = torch.cat(parts, 1).unflatten(1, source.images.shape[1:])
+        return BlankPage(source, median, scale)
+
+    def row(self, target: ImageSet) -> dict[str, object]:
+        """What the page gives to a target; exact, for it has no latents."""
+        nats, errors = [], []
+        for some in target.images.split(ROWS):
+            images = as_input(some)
+            nats.append(laplace_log_density(images, self.median, self.scale))
+            errors.append((images - self.median).abs().mean((1, 2)))
+        found = torch.cat(nats)
+        return {
+            "run": "blank",
+            "model": "blank",
+            "source": self.source.name,
+            "source_fingerprint": self.source.fingerprint,
+            **_of_target(target),
+            "kind": "exact",
+            **_numbers(found, self.scale.numel()),
+            "elbo_nats": found.mean().item(),
+            "mean_abs_error": torch.cat(errors).mean().item(),
+            "mean_strokes": 0.0,
+            "version": __version__,
+            "git": git_version(),
+        }
 
 
 def _of_target(target: ImageSet) -> dict[str, object]:
@@ -126,8 +171,9 @@ def _of_target(target: ImageSet) -> dict[str, object]:
     }
 
 
-def _numbers(nats: Tensor) -> dict[str, float]:
+def _numbers(nats: Tensor, pixels: int) -> dict[str, float]:
     return {
         "iwae_nats": nats.mean().item(),
         "iwae_se": nats.std().item() / math.sqrt(len(nats)) if len(nats) > 1 else math.nan,
+        "nats_per_pixel": nats.mean().item() / pixels,
     }

@@ -43,17 +43,19 @@ def reconstruct(run: Run, images: ImageSet, seed: int, device: str) -> Reconstru
     canvases = torch.stack([model.render(drawing, upto=step + 1) for step in range(most)])
     alone = [drawing._replace(present=_only(drawing.present, step)) for step in range(most)]
     strokes = torch.stack([model.render(one) for one in alone])
+    elbo = "elbo_nats" if run.settings.model.pen != "amortised" else "leaky_elbo_nats"
     table = pd.DataFrame(
         {
-            "run": run.name,
+            **run.provenance(),
             "dataset": images.name,
             "part": images.part,
             "index": images.index.tolist(),
             "strokes": drawing.stroke_count.int().tolist(),
             "mean_abs_error": (targets - canvases[-1]).abs().mean((1, 2)).tolist(),
             "log_likelihood_nats": model.log_likelihood(targets, canvases[-1]).tolist(),
-            "elbo_nats": (model.log_joint(targets, drawings) - log_q)[0].tolist(),
+            elbo: (model.log_joint(targets, drawings) - log_q)[0].tolist(),
             "fingerprint": images.fingerprint,
+            "evaluation_seed": seed,
         }
     )
     remark = f" ({images.remark.split(':')[0]})" if images.remark else ""

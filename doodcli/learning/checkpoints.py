@@ -66,7 +66,9 @@ def save_checkpoint(
     for name, tensors in ((WEIGHTS, weights), (TRAINING, training)):
         save_file({key: value.contiguous() for key, value in tensors.items()}, draft / name)
         sums[name] = _sha256(draft / name)
-    write_text(draft / MANIFEST, json.dumps({**facts, "sha256": sums}, indent=1) + "\n")
+    facts = {**facts, "sha256": sums}
+    manifest = {**facts, "digest": _digest(facts)}
+    write_text(draft / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     draft.replace(folder)
     for old in _folders(run)[KEPT:]:
@@ -80,7 +82,7 @@ def newest_checkpoint(run: Path) -> tuple[Checkpoint | None, list[str]]:
     for folder in _folders(run):
         try:
             return Checkpoint(folder, _verified(folder)), refused
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             refused.append(f"{folder}: {error}; the checkpoint before it is used")
     return None, refused
 
@@ -121,10 +123,25 @@ def _folders(run: Path) -> list[Path]:
 
 def _verified(folder: Path) -> dict[str, Any]:
     facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    for name, expected in facts["sha256"].items():
-        if _sha256(folder / name) != expected:
+    if facts.pop("digest") != _digest(facts):
+        raise ValueError(f"{MANIFEST} is altered (its own digest differs)")
+    for name in (WEIGHTS, TRAINING):
+        if _sha256(folder / name) != facts["sha256"][name]:
             raise ValueError(f"{name} is truncated or altered (its sha256 differs)")
     return facts
+
+
+def set_damaged_aside(run: Path, found: Checkpoint | None) -> None:
+    """Rename the checkpoints newer than `found`: they are not whole, and must not count as kept."""
+    for folder in _folders(run):
+        if found is None or folder > found.folder:
+            aside = folder.with_name(f"damaged-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.replace(aside)
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -120,7 +120,10 @@ def nvil_surrogate(signal: Tensor, log_q_on: Tensor) -> Tensor:
 
 def pathwise(scored: Scored, weights: Weights) -> Tensor:
     """The weighted bound whose gradient goes through the reparametrised latents, `[]`."""
-    kl = weights.stop * scored.on.sum(-1) + scored.marks.sum(-1) + scored.pen
+    # log q of the stopping variables has a gradient of mean 0 here, which is noise and no more:
+    # their posterior learns by the score function alone.
+    on = scored.on + scored.log_q_on - scored.log_q_on.detach()
+    kl = weights.stop * on.sum(-1) + scored.marks.sum(-1) + scored.pen
     return (scored.log_likelihood + weights.kl * kl).mean()
 
 

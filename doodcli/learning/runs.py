@@ -15,7 +15,7 @@ import pandas as pd
 from doodcli.errors import InputError
 from doodcli.learning.checkpoints import newest_checkpoint, read_json, write_text
 from doodcli.model.model import DrawingModel
-from doodcli.settings import Settings, as_dict, flat, from_dict, settings_hash
+from doodcli.settings import UNDECIDING, Settings, as_dict, flat, from_dict, settings_hash
 from doodcli.version import __version__, git_version
 
 if TYPE_CHECKING:
@@ -55,12 +55,24 @@ class Run:
     def model(self, device: str = "cpu") -> DrawingModel:
         """The trained model, ready to use."""
         model = DrawingModel(self.settings.model)
-        model.load_state_dict(self.checkpoint.weights())
+        try:
+            model.load_state_dict(self.checkpoint.weights())
+        except RuntimeError:
+            raise InputError(
+                f"{self.path}: its weights do not fit its settings; they were made by dood "
+                f"{self.record['version']}, this is {__version__}"
+            ) from None
         return model.to(device).eval()
 
     def log(self) -> pd.DataFrame:
-        """The rows of the step log."""
-        return pd.read_csv(self.path / LOG)
+        """The rows of the step log.  InputError when it is not there or cannot be read."""
+        try:
+            log = pd.read_csv(self.path / LOG)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path / LOG}: cannot be read ({error})") from None
+        if log.empty:
+            raise InputError(f"{self.path / LOG}: holds no row")
+        return log
 
     def provenance(self) -> dict[str, Any]:
         """What a result says of the model that it was measured with."""
@@ -107,6 +119,9 @@ def read_record(path: Path) -> tuple[Settings, dict[str, Any]]:
         raise InputError(
             f"{path / RECORD}: format {record.get('format')}, this version reads {FORMAT}"
         )
+    missing = {"version", "settings", "data", "extended"} - record.keys()
+    if missing:
+        raise InputError(f"{path / RECORD}: lacks {', '.join(sorted(missing))}; not a run's record")
     return from_dict(record["settings"], str(path / RECORD)), record
 
 
@@ -142,10 +157,6 @@ def refuse_other_settings(path: Path, settings: Settings, images: ImageSet) -> N
         )
 
 
-UNDECIDING = ("preset", "data.dataset")
-"""Settings that decide nothing by themselves: what they stand for is in the others."""
-
-
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a run folder, so that two processes cannot train it at once."""
@@ -172,7 +183,13 @@ class Log:
         self.path = path
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines()
-            kept = lines[:1] + [row for row in lines[1:] if int(row.split(",")[0]) <= step]
+            # A row that was cut in the middle is of a step that will be done again.
+            steps = [row.partition(",")[0] for row in lines]
+            kept = lines[:1] + [
+                row
+                for row, number in zip(lines[1:], steps[1:], strict=True)
+                if number.isdigit() and int(number) <= step
+            ]
             write_text(path, "\n".join(kept) + "\n" if step else "")
 
     def write(self, row: dict[str, float]) -> None:

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from doodcli.data.load import load_images
 from doodcli.devices import device_name
 from doodcli.errors import InputError, RunFailed
-from doodcli.learning.checkpoints import drop_drafts, newest_checkpoint, save_checkpoint
+from doodcli.learning import schedule
+from doodcli.learning.checkpoints import (
+    drop_drafts,
+    newest_checkpoint,
+    save_checkpoint,
+    set_damaged_aside,
+)
 from doodcli.learning.runs import (
+    LOCK,
     LOG,
     RECORD,
     Log,
@@ -71,6 +79,9 @@ class Listener:
     def warn(self, text: str) -> None:
         """Something the user should know, a line."""
 
+    def ended(self) -> None:
+        """Training is over, or broke: nothing more will come."""
+
 
 class Stopped(BaseException):
     """SIGTERM or SIGINT came, and the run was saved; `code` is the exit code that says so."""
@@ -97,7 +108,11 @@ def train(settings: Settings, plan: Plan, listener: Listener | None = None) -> R
         limit=settings.data.limit,
         seed=settings.seed,
     )
-    path = plan.run_dir or plan.runs / run_name(settings, images)
+    if plan.extend and plan.run_dir is None:
+        raise InputError("--extend: goes with --run-dir, which names the run to go on with")
+    path = plan.run_dir.resolve() if plan.run_dir else plan.runs / run_name(settings, images)
+    if path.is_dir() and any(path.iterdir()) and not (path / RECORD).exists():
+        _refuse_foreign(path)
     with locked(path):
         return _train(path, settings, images, plan, listener)
 
@@ -115,12 +130,16 @@ def _train(path: Path, settings: Settings, images: ImageSet, plan: Plan, listene
         listener.warn(line)
     if found is None and refused:
         raise InputError(f"{path}: no checkpoint of it is whole; --no-resume starts again")
+    set_damaged_aside(path, found)
     if found is not None:
         trainer.restore(found.weights(), found.training(), found.facts)
     write_record(path, settings, images, extended)
     listener.started(path, trainer)
-    if trainer.done < 1:
-        _loop(path, trainer, plan, listener)
+    try:
+        if trainer.done < 1:
+            _loop(path, trainer, plan, listener)
+    finally:
+        listener.ended()
     return open_run(path)
 
 
@@ -142,8 +161,14 @@ def _loop(path: Path, trainer: Trainer, plan: Plan, listener: Listener) -> None:
                 _save(path, trainer, plan)
                 listener.checkpoint(path, trainer.model)
                 saved = time.monotonic()
-            if caught and not over:
+            if caught:
                 raise Stopped(128 + caught[0])
+    learning = trainer.settings.learning
+    if schedule.kl_weight(learning, trainer.step) < 1:
+        listener.warn(
+            f"{path}: ended at step {trainer.step}, while the weight of the KL was still rising "
+            f"(learning.kl_steps={learning.kl_steps}); train longer, or make it smaller"
+        )
 
 
 def _save(path: Path, trainer: Trainer, plan: Plan) -> None:
@@ -158,10 +183,14 @@ def _save(path: Path, trainer: Trainer, plan: Plan) -> None:
         "version": __version__,
         "git": git_version(),
     }
+    weights = trainer.weights()
+    broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise RunFailed(f"step {trainer.step}: {broken[0]} is not finite, so it was not saved")
     try:
-        save_checkpoint(path, trainer.weights(), trainer.training_state(), facts)
-    except OSError as error:
-        raise RunFailed(f"{path}: the checkpoint cannot be written ({error.strerror})") from None
+        save_checkpoint(path, weights, trainer.training_state(), facts)
+    except (OSError, SafetensorError) as error:
+        raise RunFailed(f"{path}: the checkpoint cannot be written ({error})") from None
 
 
 def _check_record(path: Path, settings: Settings, images: ImageSet, plan: Plan) -> list[Any]:
@@ -173,7 +202,26 @@ def _check_record(path: Path, settings: Settings, images: ImageSet, plan: Plan) 
         return extended
     length = {"learning.steps": stored.learning.steps, "learning.minutes": stored.learning.minutes}
     refuse_other_settings(path, change(settings, length), images)
+    if settings.learning == stored.learning:  # an extension that was cut goes on
+        return extended
+    _refuse_shorter(path, stored, settings)
     return [*extended, {"was": length}]
+
+
+def _refuse_shorter(path: Path, stored: Settings, asked: Settings) -> None:
+    for name in ("steps", "minutes"):
+        old, new = getattr(stored.learning, name), getattr(asked.learning, name)
+        if (old is None) != (new is None) or (old is not None and new <= old):
+            raise InputError(
+                f"{path}: --extend goes from {name} {old} to more of the same, not to {new}"
+            )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """A folder that holds something else is not ours to write into."""
+    ours = {LOCK} | {item.name for item in path.glob(".*.part")}
+    if {item.name for item in path.iterdir()} - ours:
+        raise InputError(f"{path}: holds something that is no run; choose another --run-dir")
 
 
 def _set_aside(path: Path, listener: Listener) -> None:
@@ -185,7 +233,7 @@ def _set_aside(path: Path, listener: Listener) -> None:
         number += 1
     aside.mkdir()
     for item in path.iterdir():
-        if item.name != "lock":
+        if item.name != LOCK:
             item.replace(aside / item.name)
     listener.warn(f"{path}: the run that was there is now {aside}")
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 LOG_EVERY = 20
 """Steps that a row of the log is the mean of."""
 
+REMEDY = "the last checkpoint is good; try a smaller --lr, or --set learning.clip=0.1"
+
 COLLAPSED = 0.3
 """Mean strokes below which a model is about to stop drawing altogether."""
 
@@ -119,7 +121,10 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), learning.clip)
         if not bool(torch.isfinite(norm)):
-            raise RunFailed(f"step {self.step}: the gradient is not finite; stopped before update")
+            raise RunFailed(
+                f"step {self.step}: the gradient of {self._broken_gradient()} is not finite; "
+                f"stopped before the update, {REMEDY}"
+            )
         self.optimiser.step()
         with torch.no_grad():
             self._remember(scored, images)
@@ -178,8 +183,15 @@ class Trainer:
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         raise RunFailed(
             f"step {self.step}: {', '.join(broken) or 'the loss'} not finite; stopped before the "
-            "update, the last checkpoint is good. Try a smaller --lr, or --set learning.clip=0.1"
+            f"update, {REMEDY}"
         )
+
+    def _broken_gradient(self) -> str:
+        """The name of the first parameter whose gradient is not finite."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+                return name
+        return "the model"
 
     def _optimiser(self) -> torch.optim.Optimizer:
         """Adam; the few parameters of the pen learn faster than the networks."""
@@ -196,7 +208,7 @@ class Trainer:
     # ------------------------------------------------------------- resuming
 
     def weights(self) -> dict[str, Tensor]:
-        """The model's tensors, with the final floor under its scales."""
+        """The model's tensors."""
         return dict(self.model.state_dict())
 
     def training_state(self) -> dict[str, Tensor]:
@@ -222,7 +234,7 @@ class Trainer:
         self.weight = float(state["weight"])
         for name, parameter in zip(self.names, self._parameters(), strict=True):
             self.optimiser.state[parameter] = {
-                key: state[f"adam.{key}.{name}"].to(self.device if key != "step" else "cpu")
+                key: state[f"adam.{key}.{name}"].to(self.device)
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
         self.step, self.seconds = facts["step"], facts["seconds"]

@@ -1,4 +1,4 @@
-"""The compositing module and the likelihood (Section 2.1, Eqs. 4 and 5)."""
+"""The compositing module's canvas and the likelihood (Section 2.1, Eq. 5)."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from doodcli.errors import InputError
 from doodcli.model.canvas import composite, laplace_log_density
 from doodcli.model.choosers import Continuation, Given, Imagination, PriorNoise
 from doodcli.model.drawing import Drawing, Token
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # Different uses of one seed (see noise.py).
-PEN_NOISE, IMAGINATION = 1, 2
+PEN_NOISE, IMAGINATION, IMAGINED_PEN = 1, 2, 3
 
 
 class Scored(NamedTuple):
@@ -75,7 +76,7 @@ class DrawingModel(nn.Module):
     scale: Tensor
     typical_pen: Tensor
 
-    def __init__(self, settings: ModelSettings, draw_bias: float = 2.0) -> None:
+    def __init__(self, settings: ModelSettings, draw_bias: float = 0.0) -> None:
         super().__init__()
         s = self.settings = settings
         self.interval = layout_interval(s)
@@ -102,11 +103,11 @@ class DrawingModel(nn.Module):
     ) -> tuple[Drawing, Tensor]:
         """Parses drawn from q(z | x) (Eq. 6) and their log densities.
 
-        `images` `[batch, R, R]` in [0, 1], or uint8; `index` int64 `[batch]` names the images
-        for their noise (default: their order).  → drawing `[samples, batch, ...]`, log q
-        `[samples, batch]` in nats.
+        `images` `[batch, R, R]` in [0, 1], or uint8; InputError for other sizes.
+        `index` int64 `[batch]` names the images for their noise (default: their order).
+        → drawing `[samples, batch, ...]`, log q `[samples, batch]` in nats.
         """
-        images = as_input(images)
+        images = self._input(images)
         index = torch.arange(len(images), device=images.device) if index is None else index
         noise = noise_for(index, samples, seed)
         drawing, steps, log_q_pen = self._recognise(images, noise)
@@ -144,7 +145,7 @@ class DrawingModel(nn.Module):
 
         `images` `[batch, R, R]`, `drawing` `[samples, batch, ...]`.
         """
-        images = as_input(images)
+        images = self._input(images)
         flat = drawing.flat()
         target = self.posterior.target(images)
         which = torch.arange(len(flat.present), device=images.device) % len(images)
@@ -167,7 +168,7 @@ class DrawingModel(nn.Module):
 
     def log_joint(self, images: Tensor, drawing: Drawing) -> Tensor:
         """log p(x, z) (Eq. 1): `[samples, batch]`, in nats."""
-        likelihood = self.log_likelihood(as_input(images), self.render(drawing))
+        likelihood = self.log_likelihood(self._input(images), self.render(drawing))
         return self.log_prior(drawing) + likelihood
 
     def log_likelihood(self, images: Tensor, canvas: Tensor) -> Tensor:
@@ -179,7 +180,8 @@ class DrawingModel(nn.Module):
         """Drawings from the prior (Section 3.2): `[count, ...]`."""
         noise = noise_for(torch.arange(count, device=self.scale.device), 1, seed, IMAGINATION)
         if self.settings.pen == "latent":
-            pen = PEN.constrain(self.prior.pen().sample(noise.normal(3)[0]))
+            free = noise._replace(purpose=IMAGINED_PEN).normal(3)[0]
+            pen = PEN.constrain(self.prior.pen().sample(free))
         else:
             pen = PEN.constrain(self.shared_pen().expand(count, 3))
         steps = self.unroll(Imagination(self.prior, self._prior_noise(noise)), self._blank(pen))
@@ -195,7 +197,7 @@ class DrawingModel(nn.Module):
         the finished pictures `[count, R, R]`: the given ones with the new strokes on them, which
         `render` cannot know.
         """
-        canvas = as_input(canvas)
+        canvas = self._input(canvas)
         noise = noise_for(torch.arange(len(canvas), device=canvas.device), 1, seed, IMAGINATION)
         rest = Imagination(self.prior, self._prior_noise(noise))
         chooser = Continuation(self._given(drawing), rest, canvas)
@@ -373,6 +375,16 @@ class DrawingModel(nn.Module):
 
     def _given(self, drawing: Drawing) -> Given:
         return Given(drawing.present, self.interval.free(drawing.layout), drawing.strokes)
+
+    def _input(self, images: Tensor) -> Tensor:
+        """Images `[batch, R, R]` as the model reads them; InputError if they are of other sizes."""
+        side = self.settings.resolution
+        if images.dim() != 3 or images.shape[1:] != (side, side):
+            raise InputError(
+                f"images of shape {list(images.shape)}: this model reads [batch, {side}, {side}]; "
+                "doodcli.data.load_images resizes"
+            )
+        return as_input(images)
 
     def _embed(self, canvas: Tensor) -> Tensor:
         return self.canvas_encoder(canvas.detach()[:, None])

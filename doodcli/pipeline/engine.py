@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from doodcli.errors import InputError, RunFailed
+from doodcli.errors import InputError
 from doodcli.learning.checkpoints import write_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Task:
     work: Callable[[], Sequence[Path]]
     """does it; returns the files that it wrote"""
     command: str
-    """the command that does the same by hand"""
+    """what does the same by hand, in a shell"""
     needs: tuple[str, ...] = ()
 
 
@@ -57,18 +57,21 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            entries = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            # A lost or broken ledger costs time, not results: the tasks are done again.
-            self.entries = {}
+            entries = None
+        # A lost or broken ledger costs time, not results: the tasks are done again.
+        self.entries: dict[str, Any] = entries if isinstance(entries, dict) else {}
 
     def is_done(self, task: Task) -> bool:
         """Whether the task's key is the one recorded, and its files are as they were."""
-        entry = self.entries.get(task.name)
-        if entry is None or entry["key"] != _digest(task.key()):
+        entry: Any = self.entries.get(task.name)
+        try:
+            key, files = entry["key"], entry["files"].items()
+        except (TypeError, LookupError, AttributeError):
             return False
         root = self.path.parent
-        return all(_of_file(root / name) == digest for name, digest in entry["files"].items())
+        return key == _digest(task.key()) and all(_of_file(root / n) == d for n, d in files)
 
     def enter(self, task: Task, files: Sequence[Path], seconds: float) -> None:
         """Record a task that was done just now."""
@@ -87,7 +90,11 @@ def plan(tasks: Sequence[Task], ledger: Ledger) -> Outcome:
     outcome = Outcome()
     for task in tasks:
         waits = [need for need in task.needs if outcome.states[need] != DONE]
-        outcome.states[task.name] = DONE if not waits and ledger.is_done(task) else MISSING
+        try:
+            done = not waits and ledger.is_done(task)
+        except InputError:  # what it depends on is not there, so neither is its result
+            done = False
+        outcome.states[task.name] = DONE if done else MISSING
     return outcome
 
 
@@ -113,7 +120,7 @@ def _do(task: Task, ledger: Ledger, outcome: Outcome, tell: Callable[[str], None
             tell(f"{task.name}: {task.command}")
             ledger.enter(task, task.work(), time.monotonic() - began)
         outcome.states[task.name] = DONE
-    except (InputError, RunFailed, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # whatever broke it, the tasks that do not need it go on
         outcome.states[task.name] = FAILED
         outcome.reasons[task.name] = f"{type(error).__name__}: {error}"
         tell(f"{task.name}: failed: {error}")

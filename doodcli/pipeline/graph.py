@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from doodcli.data.load import load_images
 from doodcli.errors import InputError
-from doodcli.experiments import likelihood as likelihoods
+from doodcli.experiments import likelihood
 from doodcli.experiments.reconstruct import reconstruct
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
@@ -23,16 +23,32 @@ from doodcli.report.figures import (
     save_figure,
 )
 from doodcli.report.tables import write_csv, write_tex
-from doodcli.settings import Settings, as_dict, change, preset, settings_hash
+from doodcli.settings import (
+    PAPER_PROTOCOL,
+    Settings,
+    as_dict,
+    change,
+    change_by_text,
+    check,
+    preset,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from doodcli.data.load import ImageSet
     from doodcli.learning.train import Listener
 
 VERSION = 1
 """Raised when the same settings would give other tables or pictures."""
+
+
+SAMPLES = 40
+"""Drawings from the prior in the picture of samples."""
+
+CURVE = ("elbo", "likelihood", "kl_marks", "kl_on", "kl_pen", "strokes", "error")
+"""Terms of the bound in the table of trainings."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +66,8 @@ PAPER_SETS = ("mnist", "emnist", "kmnist", "quickdraw", "omniglot")
 PROFILES = {
     "tiny": Profile(("digits", "scribbles"), ("digits", "scribbles"), 4, 16, 4),
     "smoke": Profile(("digits", "scribbles"), ("digits", "scribbles"), 50, 200),
-    "laptop": Profile(("mnist",), PAPER_SETS, 200, 1000),
-    "paper": Profile(PAPER_SETS, PAPER_SETS, 200, None),
+    "laptop": Profile(("mnist",), PAPER_SETS, PAPER_PROTOCOL["samples"], 1000),
+    "paper": Profile(PAPER_SETS, PAPER_SETS, PAPER_PROTOCOL["samples"], None),
 }
 
 
@@ -64,7 +80,8 @@ class Suite:
     plan: Plan
     seed: int = 0
     listener: Listener | None = None
-    changes: tuple[tuple[str, Any], ...] = ()
+    assignments: tuple[str, ...] = ()
+    """changes of the preset's settings, as in --set"""
 
     @property
     def profile(self) -> Profile:
@@ -75,24 +92,36 @@ class Suite:
 
     def settings(self, source: str) -> Settings:
         """The settings with which a source's model is trained."""
-        base = change(preset(self.name), dict(self.changes))
-        return replace(base, data=replace(base.data, dataset=source), seed=self.seed)
+        base = change_by_text(preset(self.name), self.assignments)
+        return check(change(base, {"data.dataset": source, "seed": self.seed}))
 
     def tasks(self) -> list[Task]:
         """Everything that the profile makes, in order."""
-        trainings = [self._training(source) for source in self.profile.sources]
+        profile = self.profile
+        trainings = [self._training(source) for source in profile.sources]
         names = tuple(task.name for task in trainings)
-        extra = f" --dataset {','.join(self.profile.targets)}"
-        runs = ",".join(f"RUN-{source}" for source in self.profile.sources)
-        measure = f"dood likelihood {runs}{extra} --samples {self.profile.samples}"
-        draw = f"dood reconstruct {runs}{extra} --num {self.profile.pictures}"
-        return [
-            *trainings,
-            Task("training", self._key("training"), self._curves, "dood info RUN --out …", names),
-            Task("reconstruct", self._key("reconstruct"), self._reconstruct, draw, names),
-            Task("samples", self._key("samples"), self._samples, "model.imagine(40)", names),
-            Task("likelihood", self._key("likelihood"), self._likelihood, measure, names),
+        # `dood train` prints the folder of its run, also of one that is finished.
+        runs = ",".join(f"$({task.command})" for task in trainings)
+        where = f"--dataset {','.join(profile.targets)} --seed {self.seed}{self._root()}"
+        limit = f" --limit {profile.limit}" if profile.limit else ""
+        out = f"--out {self.out}"
+        commands: dict[str, tuple[Callable[[], Sequence[Path]], str]] = {
+            "training": (self._curves, f"dood info {runs} {out}"),
+            "reconstruct": (
+                self._reconstruct,
+                f"dood reconstruct {runs} {where} --num {profile.pictures} {out}",
+            ),
+            "samples": (self._samples, f"doodcli.load(RUN).imagine({SAMPLES}, seed={self.seed})"),
+            "likelihood": (
+                self._likelihood,
+                f"dood likelihood {runs} {where} --samples {profile.samples}{limit} {out}",
+            ),
+        }
+        experiments = [
+            Task(name, self._key(name), work, command, names)
+            for name, (work, command) in commands.items()
         ]
+        return [*trainings, *experiments]
 
     # ------------------------------------------------------------------ tasks
 
@@ -100,7 +129,10 @@ class Suite:
         settings = self.settings(source)
 
         def key() -> dict[str, Any]:
-            return {"settings": settings_hash(settings, self._images(source).fingerprint)}
+            # The run itself counts: results that came without their runs need them again.
+            path = self._path(source)
+            weights = open_run(path).provenance()["weights"] if path.exists() else None
+            return {"run": path.name, "weights": weights}
 
         def work() -> list[Path]:
             run = train(settings, self.plan, self.listener)
@@ -110,21 +142,26 @@ class Suite:
             write_text(path, json.dumps(facts, indent=1) + "\n")
             return [path]
 
-        command = f"dood train --dataset {source} --preset {self.name} --seed {self.seed}"
+        changes = "".join(f" --set {text}" for text in self.assignments)
+        command = (
+            f"dood train --dataset {source} --preset {self.name} --seed {self.seed} "
+            f"--runs {self.plan.runs}{self._root()}{changes}"
+        )
         return Task(f"train-{source}", key, work, command)
 
-    def _key(self, experiment: str) -> Any:
+    def _key(self, experiment: str) -> Callable[[], dict[str, Any]]:
         """The key of an experiment on all runs: weights, targets, sizes, versions."""
 
         def key() -> dict[str, Any]:
             return {
                 "experiment": experiment,
-                "versions": [VERSION, likelihoods.VERSION],
+                "versions": [VERSION, likelihood.VERSION],
                 "weights": [run.provenance()["weights"] for run in self._runs()],
                 "targets": [
                     self._images(name, "test").fingerprint for name in self.profile.targets
                 ],
                 "profile": str(self.profile),
+                "seed": self.seed,
             }
 
         return key
@@ -133,13 +170,11 @@ class Suite:
         rows, logs = [], []
         for run in self._runs():
             last = run.log().tail(5).mean().to_dict()
-            names = ("elbo", "likelihood", "kl_marks", "kl_on", "kl_pen", "strokes", "error")
-            rows.append({**run.provenance(), **{name: last[name] for name in names}})
+            rows.append({**run.provenance(), **{name: last[name] for name in CURVE}})
             logs.append((run.record["data"]["name"], run.log()))
-        table = pd.DataFrame(rows)
-        columns = ["model", "source", "training_images", "elbo", "strokes", "error"]
+        columns = ["model", "source", "training_images", "training_minutes", *CURVE]
         return [
-            *self._tables("training", table, columns, "Training: means over the last log rows."),
+            *self._tables("training", pd.DataFrame(rows), columns, "Means over the last log rows."),
             *save_figure(curve_figure(logs), self.out / "training"),
         ]
 
@@ -157,27 +192,28 @@ class Suite:
         pictures = []
         for run in self._runs():
             model = run.model(self.plan.device)
-            drawings = model.imagine(40, self.seed)
+            drawings = model.imagine(SAMPLES, self.seed)
             pictures.append((f"trained on {run.record['data']['name']}", model.render(drawings)))
         return save_figure(samples_figure(pictures, 8), self.out / "samples")
 
     def _likelihood(self) -> Sequence[Path]:
-        rows = []
-        for run in self._runs():
-            source = self._images(run.settings.data.dataset, "train")
-            for name in self.profile.targets:
-                target = self._images(name, "test", self.profile.limit)
-                rows.append(
-                    likelihoods.likelihood(
-                        run, target, self.profile.samples, self.seed, self.plan.device
-                    )
-                )
-                rows.append(likelihoods.blank(source, target))
-        table = pd.concat(rows, ignore_index=True)
+        profile = self.profile
+        targets = [self._images(name, "test", profile.limit) for name in profile.targets]
+        parts = [
+            likelihood.likelihoods(
+                run,
+                self._images(run.settings.data.dataset, "train"),
+                targets,
+                profile.samples,
+                self.seed,
+                self.plan.device,
+            )
+            for run in self._runs()
+        ]
         columns = ["model", "source", "target", "images", "samples", "iwae_nats", "iwae_se",
                    "mean_abs_error", "mean_strokes"]  # fmt: skip
         text = "Log marginal likelihood, IWAE bound, nats an image; blank draws nothing."
-        return self._tables("likelihood", table, columns, text)
+        return self._tables("likelihood", pd.concat(parts, ignore_index=True), columns, text)
 
     # ---------------------------------------------------------------- helpers
 
@@ -189,23 +225,25 @@ class Suite:
         write_tex(shown, self.out / f"{name}.tex", caption, f"tab:{self.name}-{name}")
         return [self.out / f"{name}.csv", self.out / f"{name}.tex"]
 
-    def _runs(self) -> list[Run]:
-        paths = []
-        for source in self.profile.sources:
-            settings = self.settings(source)
-            paths.append(self.plan.runs / run_name(settings, self._images(source)))
-        return [open_run(path) for path in paths]
+    def _path(self, source: str) -> Path:
+        return self.plan.runs / run_name(self.settings(source), self._images(source))
 
-    def _images(self, name: str, part: str = "train", limit: int | None = None) -> Any:
+    def _runs(self) -> list[Run]:
+        return [open_run(self._path(source)) for source in self.profile.sources]
+
+    def _images(self, name: str, part: str = "train", limit: int | None = None) -> ImageSet:
         side = self.settings(name).model.resolution
         return load_images(
             name, part, data_root=self.plan.data_root, resolution=side, limit=limit, seed=self.seed
         )
 
+    def _root(self) -> str:
+        return f" --data-root {self.plan.data_root}" if self.plan.data_root else ""
 
-def _for_print(value: Any) -> Any:
+
+def _for_print(value: Any) -> str:
+    if pd.isna(value):
+        return "--"
     if isinstance(value, float):
-        if value != value:  # noqa: PLR0124  (not a number: a cell that has no value)
-            return "--"
-        return f"{value:.4f}" if abs(value) < 1 else f"{value:.1f}"
-    return value
+        return f"{value:.4f}" if abs(value) < 1 else f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

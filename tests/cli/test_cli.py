@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,19 @@ def test_a_folder_that_is_no_run_is_refused(capsys, tmp_path, command):
     refused(dood(capsys, command, tmp_path / "nothing"), "no such folder")
 
 
+def test_a_settings_file_is_heeded_unless_an_option_says_otherwise(capsys, tmp_path):
+    file = tmp_path / "mine.json"
+    mine = {"data": {"dataset": "scribbles"}, "learning": {"steps": 7}, "seed": 3}
+    file.write_text(json.dumps(mine))
+    result = json.loads(dood(capsys, "train", "--settings", file, "--lr", 0.5, "--dry-run").out)
+    assert result["data"]["dataset"] == "scribbles"
+    assert result["seed"] == 3
+    assert (result["learning"]["steps"], result["learning"]["minutes"]) == (7, None)
+    assert result["learning"]["lr"] == 0.5
+    result = json.loads(dood(capsys, "train", "--settings", file, "--seed", 4, "--dry-run").out)
+    assert result["seed"] == 4
+
+
 def test_dry_run_prints_the_settings_and_touches_nothing(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = dood(capsys, "train", "--dataset", "digits", "--set", "model.strokes=8", "--dry-run")
@@ -145,11 +159,26 @@ def test_likelihood_stands_beside_the_blank_page(capsys, run, tmp_path):
     )  # fmt: skip
     rows = json.loads(result.out)
     assert [row["model"] for row in rows] == ["dood", "blank"]
+    assert [row["kind"] for row in rows] == ["bound", "exact"]
     assert rows[0]["images"] == 8
     assert rows[0]["samples"] == 3
     for name in ("weights", "settings_hash", "target_fingerprint", "version", "steps"):
         assert rows[0][name]
     assert (tmp_path / "likelihood.csv").exists()
+
+
+def test_a_pen_read_off_the_target_never_shares_a_column_with_bounds(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = dood(capsys, "train", "--dataset", "digits", "--preset", "tiny", "--pen", "amortised",
+                "--device", "cpu", "--quiet")  # fmt: skip
+    result = dood(capsys, "likelihood", made.out.strip(), "--dataset", "digits", "--samples", 2,
+                  "--limit", 4, "--transpose", "--json", "--device", "cpu", "--quiet")  # fmt: skip
+    leaky, blank = json.loads(result.out)
+    assert leaky["kind"] == "not a bound"
+    assert leaky["iwae_nats"] is None
+    assert leaky["leaky_iwae_nats"] is not None
+    assert blank["iwae_nats"] is not None
+    assert leaky["remark"] == "transposed"
 
 
 def test_a_folder_of_pictures_is_a_data_set(capsys, tmp_path, monkeypatch):
@@ -186,6 +215,11 @@ def test_reproduce_makes_every_table_and_picture_and_then_rests(capsys, tmp_path
     again = dood(capsys, "reproduce", "--profile", "tiny", "--device", "cpu")
     assert again.err.count("done before") == len(after) - 1
     assert (results / "likelihood.csv").exists()
+    # Results that came without their runs: the runs are made again.
+    shutil.rmtree(tmp_path / "runs")
+    lost = json.loads(dood(capsys, "reproduce", "--profile", "tiny", "--dry-run").out)
+    assert {row["state"] for row in lost} == {"missing"}
+    assert dood(capsys, "reproduce", "--profile", "tiny", "--device", "cpu", "-q").code == 0
 
 
 def test_an_unknown_profile_is_refused(capsys):

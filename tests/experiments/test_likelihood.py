@@ -81,7 +81,7 @@ def test_one_sample_gives_the_elbo(model, images):
 
 def test_a_blank_page_scores_as_its_laplace_says():
     source, target = load_images("digits", "train"), load_images("digits", "test", limit=50)
-    row = likelihood.blank(source, target).iloc[0]
+    row = likelihood.BlankPage.fitted(source, 0.01).row(target)
     pixels = source.images.float() / 255
     median = pixels.median(0).values
     scale = (pixels - median).abs().mean(0).clamp(0.01, 1)

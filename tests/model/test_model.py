@@ -606,3 +606,14 @@ def test_rendering_is_differentiable_in_everything(place: str) -> None:
     for part in torch.autograd.grad(value, (*drawing, *token)):
         assert part.isfinite().all()
         assert (part.flatten(1).abs().amax(1) > 0).all()
+
+
+@torch.no_grad()
+def test_the_pen_of_an_imagined_drawing_is_independent_of_its_strokes() -> None:
+    model = build()
+    imagined = model.imagine(800, seed=1)
+    drawn = imagined.present[:, 0] > 0
+    pen = PEN.free(imagined.pen)[drawn]
+    layout = model.interval.free(imagined.layout)[drawn, 0]
+    both = torch.corrcoef(torch.cat([pen, layout], 1).T)[:3, 3:]
+    assert both.abs().max() < 4 / drawn.sum().sqrt()
