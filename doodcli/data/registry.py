@@ -155,10 +155,10 @@ _DATA_SETS = (
     ),
     DataSet(
         name="digits",
-        title="scikit-learn's digits",
+        title="scikit-learn's digits, with a margin",
         n_train=1_437,
         n_test=360,
-        size=8,
+        size=12,
         n_classes=10,
         licence="CC BY 4.0 (Alpaydin, Kaynak; UCI)",
         canonical="a seeded split, a fifth of each class for test",
