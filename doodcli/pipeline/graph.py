@@ -105,8 +105,10 @@ class Suite:
         where = f"--dataset {','.join(profile.targets)} --seed {self.seed}{self._root()}"
         limit = f" --limit {profile.limit}" if profile.limit else ""
         out = f"--out {self.out}"
+        # `dood info` takes one run at a time.
+        infos = "; ".join(f"dood info $({task.command})" for task in trainings)
         commands: dict[str, tuple[Callable[[], Sequence[Path]], str]] = {
-            "training": (self._curves, f"dood info {runs} {out}"),
+            "training": (self._curves, infos),
             "reconstruct": (
                 self._reconstruct,
                 f"dood reconstruct {runs} {where} --num {profile.pictures} {out}",
@@ -169,9 +171,10 @@ class Suite:
     def _curves(self) -> Sequence[Path]:
         rows, logs = [], []
         for run in self._runs():
-            last = run.log().tail(5).mean().to_dict()
+            log = run.log()
+            last = log.tail(5).mean().to_dict()
             rows.append({**run.provenance(), **{name: last[name] for name in CURVE}})
-            logs.append((run.record["data"]["name"], run.log()))
+            logs.append((run.record["data"]["name"], log))
         columns = ["model", "source", "training_images", "training_minutes", *CURVE]
         return [
             *self._tables("training", pd.DataFrame(rows), columns, "Means over the last log rows."),
