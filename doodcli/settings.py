@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from doodcli.errors import InputError
+from doodcli.variants import SLOTS, VARIANTS, slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,14 +34,28 @@ def _option(default: Any, text: str) -> Any:
 class ModelSettings:
     """The model of Section 2 of the paper."""
 
-    name: Literal["dood"] = _option("dood", "model variant")
+    name: str = _option("dood", "model variant: sets what follows as doodcli/variants.py has it")
+    latent: Literal["points", "code"] = _option(
+        "points", "a part is control points of a curve, or an appearance code"
+    )
+    decoder: Literal["spline", "neural"] = _option(
+        "spline", "a part is drawn by the spline renderer, or by a network in the part's frame"
+    )
+    guidance: bool = _option(True, "prior and posterior are told the canvas and the residual")
+    prior: Literal["learned", "fixed"] = _option(
+        "learned", "sequential and learned, or fixed and independent"
+    )
+    memories: Literal["two", "one"] = _option(
+        "two", "recurrent states: of layouts and of parts, or one of both"
+    )
+    code: int = _option(10, "size of an appearance code (AIR in the paper: 10)")
     resolution: int = _option(50, "pixels a side of every image (the paper: 50)")
     strokes: int = _option(6, "most strokes of a drawing (the paper: 6)")
     points: int = _option(5, "control points of a stroke, D + 1 of Eq. 3 (the paper: 5)")
     components: int = _option(20, "mixture components of the prior, M of Eq. 2 and K of Eq. 3")
     curve_samples: int = _option(64, "points at which a curve is inked, evenly spaced in time")
-    pen: Literal["latent", "global", "amortised"] = _option(
-        "latent", "ink width and slopes: a latent of the image, shared, or leaked from the target"
+    pen: Literal["latent", "global", "amortised", "none"] = _option(
+        "latent", "ink width and slopes: latent of the image, shared, leaked from the target, none"
     )
     place: Literal["points", "image"] = _option(
         "points", "put a stroke in its place by moving its points (the text) or its picture"
@@ -55,7 +70,26 @@ class ModelSettings:
     glimpse_channels: tuple[int, ...] = _option((16, 32, 48), "the same of a glimpse encoder")
     features: int = _option(192, "width of an image's embedding")
     hidden: int = _option(256, "width of the recurrent states and of the heads' hidden layers")
-    scale_floor: float = _option(0.01, "least Laplace scale of a pixel (the paper: 0.01)")
+    likelihood: Literal["laplace", "normal"] = _option(
+        "laplace", "of a pixel around the canvas (the paper: Laplace; AIR on Omniglot also normal)"
+    )
+    scale_floor: float = _option(0.01, "least scale of a pixel's likelihood (the paper: 0.01)")
+
+    @property
+    def part_shape(self) -> tuple[int, int]:
+        """The latent of one part, as independent groups of coordinates that belong together."""
+        return (self.points, 2) if self.latent == "points" else (1, self.code)
+
+    @property
+    def part_size(self) -> int:
+        """The number of coordinates of one part."""
+        groups, size = self.part_shape
+        return groups * size
+
+    @property
+    def canvas_features(self) -> int:
+        """Width of what prior and posterior are told of the canvas."""
+        return self.features if self.guidance else 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +109,8 @@ class LearningSettings:
     scale_memory: float = _option(0.99, "memory of the running mean that sets the Laplace scales")
     scale_start: float = _option(0.1, "floor of the Laplace scales at the first step")
     scale_steps: int = _option(1000, "steps over which that floor falls to its final value")
+    blur_start: float = _option(4.0, "pixels by which canvas and target are blurred at first")
+    blur_steps: int = _option(500, "steps over which that blur falls to 0")
     beta: float = _option(4.0, "weight on the stopping variable (Section 2.3); reports have 1")
     beta_on: Literal["stop", "signal"] = _option(
         "signal", "beta weighs the stopping KL (the text) or divides the likelihood in the signal"
@@ -132,6 +168,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning.stop_delay": 2,
         "learning.kl_steps": 4,
         "learning.scale_steps": 4,
+        "learning.blur_steps": 3,
         "learning.batch_size": 16,
         "learning.warmup_steps": 2,
     },
@@ -182,6 +219,11 @@ def change(settings: Settings, values: dict[str, Any]) -> Settings:
         if dataclasses.is_dataclass(kind):
             raise InputError(f"{key}: is a group of settings; name one of them, as {key}.…=VALUE")
         checked = _convert(key, value, kind)
+        if key == "model.name":
+            if checked not in VARIANTS:
+                raise InputError(f"{key}={value}: choose from {', '.join(VARIANTS)}")
+            settings = change(settings, slots(checked))
+            owner = settings.model
         changed: Any = dataclasses.replace(owner, **{name: checked})  # type: ignore[type-var]
         settings = with_rooms(settings, **{room: changed}) if room else changed
     return settings
@@ -279,6 +321,7 @@ def check(settings: Settings) -> Settings:
         "model.glimpse": (model.glimpse, 8),
         "model.features": (model.features, 1),
         "model.hidden": (model.hidden, 1),
+        "model.code": (model.code, 1),
         "learning.batch_size": (learning.batch_size, 2),
         "learning.steps": (1 if learning.steps is None else learning.steps, 1),
     }
@@ -298,6 +341,7 @@ def check(settings: Settings) -> Settings:
     _check_ranges(settings)
     if (learning.steps is None) == (learning.minutes is None):
         raise InputError("learning.steps and learning.minutes: give one of the two")
+    _check_variant(model)
     return settings
 
 
@@ -312,6 +356,7 @@ def _check_ranges(settings: Settings) -> None:
         "model.glimpse_margin": (model.glimpse_margin, 0.1, 10.0),
         "model.scale_floor": (model.scale_floor, 1e-6, 1.0),
         "learning.decay_from": (learning.decay_from, 0.0, 1.0),
+        "learning.blur_start": (learning.blur_start, 0.0, 100.0),
         "learning.kl_start": (learning.kl_start, 0.0, 1.0),
         "learning.scale_memory": (learning.scale_memory, 0.0, 0.9999),
         "learning.signal_memory": (learning.signal_memory, 0.0, 0.9999),
@@ -324,6 +369,28 @@ def _check_ranges(settings: Settings) -> None:
         widths = getattr(model, name)
         if not widths or min(widths) < 1:
             raise InputError(f"model.{name}={widths}: needs one channel or more in each layer")
+
+
+def _check_variant(model: ModelSettings) -> None:
+    """InputError where the settings are not those of the variant that they are named after."""
+    wanted = slots(model.name)
+    for name in SLOTS:
+        value = getattr(model, name.removeprefix("model."))
+        if value != wanted[name]:
+            raise InputError(
+                f"{name}={value}: {model.name} has {wanted[name]}; variants are named in "
+                f"doodcli/variants.py, and a new one is an entry there"
+            )
+    if (model.pen == "none") != (model.latent == "code"):
+        raise InputError(
+            f"model.pen={model.pen}: {model.name} has {wanted['model.pen']}; "
+            "a pen draws strokes, not appearance codes"
+        )
+    if model.decoder == "neural" and model.place == "points":
+        raise InputError(
+            f"model.place=points: {model.name} has no curve whose points could be moved; its "
+            "pictures are (model.place=image)"
+        )
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

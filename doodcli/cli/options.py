@@ -48,6 +48,9 @@ Limit = Annotated[
 ]
 
 
+WIDE = 1000
+
+
 def commas(text: str, option: str) -> list[str]:
     """The items of a list option.  InputError when there are none."""
     items = [item.strip() for item in text.split(",") if item.strip()]
@@ -179,7 +182,8 @@ def print_table(frame: pd.DataFrame) -> None:
         table.add_column(name, justify="right" if is_numeric_dtype(frame[name]) else "left")
     for values in frame.itertuples(index=False):
         table.add_row(*(_text(value) for value in values))
-    Console(soft_wrap=True).print(table)
+    # Where no terminal gives a width, a line is as long as its table.
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def _text(value: Any) -> str:

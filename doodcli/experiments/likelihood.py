@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from doodcli.devices import device_name
-from doodcli.model.canvas import laplace_log_density
+from doodcli.model.canvas import LIKELIHOODS, Likelihood
 from doodcli.model.model import as_input
 from doodcli.model.noise import noise_for
 from doodcli.version import __version__, git_version
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from doodcli.data.load import ImageSet
     from doodcli.learning.runs import Run
     from doodcli.model.model import DrawingModel
+    from doodcli.settings import ModelSettings
 
 VERSION = 1
 """Raised when the same settings would give other numbers."""
@@ -78,7 +79,7 @@ def likelihoods(
 ) -> pd.DataFrame:
     """Two rows a target: what `run` gives to it, and the blank page of its `source`."""
     model = run.model(device)
-    page = BlankPage.fitted(source, run.settings.model.scale_floor)
+    page = BlankPage.fitted(source, run.settings.model)
     rows = []
     for target in targets:
         rows.append(_row_of_run(run, model, target, samples, seed))
@@ -113,36 +114,41 @@ def _row_of_run(
 
 
 class BlankPage(NamedTuple):
-    """The `blank` row: no strokes, but each pixel's median and scale as the source has them.
+    """The `blank` row: no strokes, but each pixel's centre and scale as the source has them.
 
     With a scale for each pixel this knows nothing of strokes and still has thousands of nats on
     sparse images, so no number should be read without it.
     """
 
     source: ImageSet
-    median: Tensor
-    """`[R, R]`"""
+    likelihood: Likelihood
+    centre: Tensor
+    """`[R, R]`, for a Laplace likelihood the median"""
     scale: Tensor
-    """`[R, R]`, the mean absolute deviation from the median, at least the model's floor"""
+    """`[R, R]`, that of greatest likelihood, at least the model's floor"""
 
     @staticmethod
-    def fitted(source: ImageSet, floor: float) -> BlankPage:
+    def fitted(source: ImageSet, settings: ModelSettings) -> BlankPage:
         """The page of greatest likelihood on the source; some pixels at a time, for the memory."""
+        family = LIKELIHOODS[settings.likelihood]
         parts = []
         for pixels in source.images.flatten(1).split(100, 1):
             values = as_input(pixels)
-            median = values.median(0).values
-            parts.append(torch.stack([median, (values - median).abs().mean(0).clamp(floor, 1.0)]))
-        median, scale = torch.cat(parts, 1).unflatten(1, source.images.shape[1:])
-        return BlankPage(source, median, scale)
+            centre = family.centre(values)
+            mean_moment = family.moment(values - centre).mean(0)
+            parts.append(
+                torch.stack([centre, family.best_scale(mean_moment, settings.scale_floor)])
+            )
+        centre, scale = torch.cat(parts, 1).unflatten(1, source.images.shape[1:])
+        return BlankPage(source, family, centre, scale)
 
     def row(self, target: ImageSet) -> dict[str, object]:
         """What the page gives to a target; exact, for it has no latents."""
         nats, errors = [], []
         for some in target.images.split(ROWS):
             images = as_input(some)
-            nats.append(laplace_log_density(images, self.median, self.scale))
-            errors.append((images - self.median).abs().mean((1, 2)))
+            nats.append(self.likelihood.log_density(images, self.centre, self.scale))
+            errors.append((images - self.centre).abs().mean((1, 2)))
         found = torch.cat(nats)
         return {
             "run": "blank",

@@ -44,6 +44,16 @@ def bound(scored: Scored, images: Tensor) -> Bound:
     )
 
 
+def blur_kernel(side: int, deviation: float) -> Tensor:
+    """A matrix that blurs `side` pixels, `[side, side]`: K X K is the picture X, blurred.
+
+    The deviation is in pixels; what lies beyond the border is blank.
+    """
+    apart = torch.arange(side)[:, None] - torch.arange(side)
+    kernel = torch.exp(-0.5 * (apart / deviation) ** 2)
+    return kernel / torch.exp(-0.5 * (torch.arange(-side, side + 1) / deviation) ** 2).sum()
+
+
 class Weights(NamedTuple):
     """What multiplies the terms of the objective while it is trained."""
 
@@ -125,12 +135,3 @@ def pathwise(scored: Scored, weights: Weights) -> Tensor:
     on = scored.on + scored.log_q_on - scored.log_q_on.detach()
     kl = weights.stop * on.sum(-1) + scored.marks.sum(-1) + scored.pen
     return (scored.log_likelihood + weights.kl * kl).mean()
-
-
-def closed_form_scale(error: Tensor, floor: float) -> Tensor:
-    """The Laplace scale of each pixel that maximises the likelihood (Eq. 5): `[R, R]`.
-
-    Of all σ, the mean absolute error has the largest Laplace likelihood.  Bounded to
-    [floor, 1].
-    """
-    return error.clamp(floor, 1.0)

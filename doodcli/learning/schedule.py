@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from doodcli.settings import LearningSettings, ModelSettings
 
+LEAST_BLUR = 0.3
+"""Pixels below which a blur changes nothing that could be seen."""
+
 
 def progress(settings: LearningSettings, step: int, seconds: float) -> float:
     """Fraction of the run that is done: 1 or more when it is over.
@@ -31,6 +34,12 @@ def kl_weight(settings: LearningSettings, step: int) -> float:
     """The weight of the KL, rising to 1."""
     risen = min(1.0, step / max(1, settings.kl_steps))
     return settings.kl_start + (1 - settings.kl_start) * risen
+
+
+def blur(settings: LearningSettings, step: int) -> float:
+    """The deviation, in pixels, of the blur of what the likelihood compares; falls to 0."""
+    left = settings.blur_start * (1 - step / max(1, settings.blur_steps))
+    return left if left > LEAST_BLUR else 0.0
 
 
 def scale_floor(model: ModelSettings, learning: LearningSettings, step: int) -> float:

@@ -16,8 +16,8 @@ from doodcli.learning.objective import (
     Baseline,
     Bound,
     Weights,
+    blur_kernel,
     bound,
-    closed_form_scale,
     learning_signal,
     nvil_surrogate,
     pathwise,
@@ -70,13 +70,13 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             model = DrawingModel(settings.model, settings.learning.draw_bias)
-            seen = settings.model.features + 2 + settings.model.hidden
+            seen = model.posterior.evidence_size + settings.model.hidden
             self.baseline = Baseline(seen, settings.model.hidden // 2, settings.learning)
         self.model = model.to(self.device)
         self.baseline.to(self.device)
         self.images, self.index = images.to(self.device), index.to(self.device)
-        # The mean absolute error of each pixel, with a running mean's memory: the closed form of
-        # the Laplace scales.  `weight` undoes its start from 0.
+        # What each pixel's scale is the closed form of (the mean absolute error, for Laplace),
+        # with a running mean's memory.  `weight` undoes its start from 0.
         self.error = torch.zeros_like(self.model.scale)
         self.weight = 0.0
         self.optimiser = self._optimiser()
@@ -110,11 +110,14 @@ class Trainer:
             group["lr"] = rate * group["factor"]
         if self.step:
             floor = schedule.scale_floor(model, learning, self.step)
-            self.model.scale.copy_(closed_form_scale(self.error / self.weight, floor))
+            self.model.scale.copy_(
+                self.model.likelihood.best_scale(self.error / self.weight, floor)
+            )
         # Forward, the bound, NVIL.
         scored = self.model.score(images, noise)
         terms = bound(scored, images)
-        loss = self._loss(scored)
+        seen, drawn = self._as_compared(images), self._as_compared(scored.canvas)
+        loss = self._loss(scored._replace(log_likelihood=self.model.log_likelihood(seen, drawn)))
         self._stop_unless_finite(terms, loss)
         # Backward and update.
         self.optimiser.zero_grad(set_to_none=True)
@@ -127,7 +130,7 @@ class Trainer:
             )
         self.optimiser.step()
         with torch.no_grad():
-            self._remember(scored, images)
+            self._remember(scored, seen - drawn)
             self.window.add(torch.stack([*(t.detach() for t in terms), norm.detach()]))
         self.step += 1
 
@@ -149,10 +152,22 @@ class Trainer:
             loss = loss - learning.signal_weight * score
         return loss
 
-    def _remember(self, scored: Scored, images: Tensor) -> None:
+    def _as_compared(self, pictures: Tensor) -> Tensor:
+        """Targets or canvases as the likelihood that is learned from compares them.
+
+        `[n, R, R]`.  At first both are blurred: ink that misses thin lines then still finds its
+        way to them, instead of learning that it had better not be seen.
+        """
+        deviation = schedule.blur(self.settings.learning, self.step)
+        if not deviation:
+            return pictures
+        kernel = blur_kernel(pictures.shape[-1], deviation).to(pictures)
+        return kernel @ pictures @ kernel
+
+    def _remember(self, scored: Scored, apart: Tensor) -> None:
         """Running means: the error of each pixel, and the pen of the drawings."""
         memory = self.settings.learning.scale_memory
-        self.error.lerp_((images - scored.canvas).abs().mean(0), 1 - memory)
+        self.error.lerp_(self.model.likelihood.moment(apart).mean(0), 1 - memory)
         self.weight = self.weight * memory + 1 - memory
         if self.settings.model.pen == "amortised":
             free = self.model.free_pen(scored.drawing.pen).flatten(0, 1).median(0).values

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from doodcli.model.canvas import uncomposite
-
 if TYPE_CHECKING:
     from doodcli.model.prior import Prior
     from doodcli.model.steps import State
@@ -22,7 +20,7 @@ class Given(NamedTuple):
     layout: Tensor
     """`[rows, strokes, 4]`, unconstrained"""
     strokes: Tensor
-    """`[rows, strokes, points, 2]`"""
+    """`[rows, strokes, groups, size]`: control points, or one group of a code"""
 
     def look(self, step: int, state: State) -> State:
         """Nothing to look at."""
@@ -52,9 +50,9 @@ class PriorNoise(NamedTuple):
     on: Tensor
     """uniform `[rows, strokes]`"""
     component: Tensor
-    """uniform `[rows, strokes, 1 + points]`: which component of each mixture"""
+    """uniform `[rows, strokes, 1 + groups]`: which component of each mixture"""
     normal: Tensor
-    """`[rows, strokes, 4 + 2·points]`"""
+    """`[rows, strokes, 4 + part_size]`"""
 
 
 class Imagination(NamedTuple):
@@ -70,7 +68,7 @@ class Imagination(NamedTuple):
     def on(self, step: int, state: State) -> tuple[Tensor, Tensor]:
         """o_t ~ p_on."""
         assert state.canvas_features is not None
-        chance = torch.sigmoid(self.prior.on(state.canvas_features))
+        chance = torch.sigmoid(self.prior.on(state.canvas_features, state.layout_memory))
         on = (self.noise.on[state.row, step] < chance).float()
         return on, torch.zeros_like(on)
 
@@ -87,7 +85,7 @@ class Imagination(NamedTuple):
         """s_t ~ p_stroke."""
         p = self.prior.stroke(state.stroke_memory, state.layout, frame)
         which = self.noise.component[state.row, step, 1:]
-        noise = self.noise.normal[state.row, step, 4:].unflatten(-1, (-1, 2))
+        noise = self.noise.normal[state.row, step, 4:].reshape_as(state.stroke)
         return p.sample(which, noise), torch.zeros_like(which[:, 0])
 
 
@@ -98,14 +96,15 @@ class Continuation(NamedTuple):
     rest: Imagination
     canvas: Tensor
     """`[rows, R, R]`, the partial pictures"""
+    total: Tensor
+    """`[rows, R, R]`, the sums of strokes of which those are the composites"""
 
     def look(self, step: int, state: State) -> State:
         """Where the parse ends, the picture takes the place of what the parse drew."""
         ends = (self.parse.present[:, :step].sum(1) == step) & (self.parse.present[:, step] == 0)
         ends = ends[state.row, None, None]
-        total = uncomposite(self.canvas[state.row], state.pen)
         return state.now(
-            total=torch.where(ends, total, state.total),
+            total=torch.where(ends, self.total[state.row], state.total),
             canvas=torch.where(ends, self.canvas[state.row], state.canvas),
             canvas_features=None,
         )

@@ -21,9 +21,11 @@ class Drawing(NamedTuple):
     layout: Tensor
     """`[..., strokes, 4]`, scale, shift x, shift y, rotation in radians: l of Eq. 1."""
     strokes: Tensor
-    """`[..., strokes, points, 2]`, Bézier control points in the stroke's own frame: s of Eq. 1."""
+    """`[..., strokes, points, 2]`, Bézier control points in the stroke's own frame: s of Eq. 1;
+    of a model with appearance codes `[..., strokes, code]`."""
     pen: Tensor
-    """`[..., 3]`, ink width (half canvases), slope of a stroke, slope of the canvas."""
+    """`[..., 3]`, ink width (half canvases), slope of a stroke, slope of the canvas; constants
+    that nothing reads where the model has no pen."""
 
     @property
     def stroke_count(self) -> Tensor:
@@ -48,6 +50,6 @@ class Token(NamedTuple):
     """One exemplar of a drawing: noise on its points, then an affine map of the canvas."""
 
     points: Tensor
-    """`[..., strokes, points, 2]`, added to the control points in the stroke's own frame."""
+    """As `Drawing.strokes`, and added to them: to control points in the stroke's own frame."""
     affine: Tensor
     """`[..., 2, 3]`, applied to points of the canvas as `A[:, :2] @ p + A[:, 2]`."""

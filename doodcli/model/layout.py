@@ -46,6 +46,10 @@ class Interval:
         """Unconstrained values of constrained ones, `[..., len(low)]`."""
         return unsquash((value - self.middle.to(value)) / self.half.to(value))
 
+    def slope(self, u: Tensor) -> Tensor:
+        """The derivative of :meth:`constrain`: how a small deviation in u is stretched."""
+        return self.half.to(u) * (1 + u * u) ** -1.5
+
 
 def layout_interval(settings: ModelSettings) -> Interval:
     """The box of layouts: scale, shift x, shift y, rotation."""
@@ -89,7 +93,9 @@ def place_image(layout: Tensor, pictures: Tensor, affine: Tensor | None = None) 
     if affine is not None:
         linear = affine[:, :, :2] @ place[:, :, :2]
         place = torch.cat([linear, affine[:, :, :2] @ place[:, :, 2:] + affine[:, :, 2:]], -1)
-    back = torch.linalg.inv(place[:, :, :2])
+    (a, b), (c, d) = (row.unbind(-1) for row in place[:, :, :2].unbind(1))
+    back = torch.stack([d, -b, -c, a], -1) / (a * d - b * c)[:, None]
+    back = back.unflatten(-1, (2, 2))
     back = torch.cat([back, -back @ place[:, :, 2:]], -1)
     grid = F.affine_grid(back, [len(pictures), 1, *pictures.shape[1:]], align_corners=False)
     return F.grid_sample(pictures[:, None], grid, align_corners=False)[:, 0]

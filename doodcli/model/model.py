@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from doodcli.errors import InputError
-from doodcli.model.canvas import composite, laplace_log_density
+from doodcli.model.canvas import LIKELIHOODS, composite, uncomposite
 from doodcli.model.choosers import Continuation, Given, Imagination, PriorNoise
+from doodcli.model.decoder import DECODERS
 from doodcli.model.drawing import Drawing, Token
-from doodcli.model.layout import glimpse, layout_interval, place_image, place_points
+from doodcli.model.layout import glimpse, layout_interval
 from doodcli.model.networks import Encoder
 from doodcli.model.noise import Noise, noise_for
 from doodcli.model.posterior import Posterior, Recognition
-from doodcli.model.prior import PEN, Prior
-from doodcli.model.renderer import stroke_picture
+from doodcli.model.prior import PEN, PRIORS
 from doodcli.model.steps import Decision, Mark, State, Unrolled, spread
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Scored(NamedTuple):
 
 
 class DrawingModel(nn.Module):
-    """DooD: prior, posterior, the memories that they share, and the likelihood.
+    """Prior, posterior, the memories that they share, decoder, and likelihood: any variant.
 
     On the CPU drawings that have stopped are dropped from the pass; elsewhere they are carried
     along with weight 0, so that shapes are static.  Both give the same numbers.
@@ -80,13 +80,18 @@ class DrawingModel(nn.Module):
         super().__init__()
         s = self.settings = settings
         self.interval = layout_interval(s)
-        self.prior = Prior(s)
+        self.likelihood = LIKELIHOODS[s.likelihood]
+        self.prior = PRIORS[s.prior](s)
         self.posterior = Posterior(s, draw_bias)
-        self.canvas_encoder = Encoder(1, s.resolution, s.channels, s.features)
-        self.layout_rnn = nn.GRUCell(4 + s.features, s.hidden)
-        self.stroke_rnn = nn.GRUCell(2 * s.points + s.features, s.hidden)
-        # The Laplace scale of each pixel is learned in closed form: the mean absolute error is
-        # the scale of greatest likelihood (see learning/objective.py).
+        if s.guidance:
+            self.canvas_encoder = Encoder(1, s.resolution, s.channels, s.features)
+        if s.memories == "two":
+            self.layout_rnn = nn.GRUCell(4 + s.canvas_features, s.hidden)
+            self.stroke_rnn = nn.GRUCell(s.part_size + s.canvas_features, s.hidden)
+        else:
+            self.layout_rnn = nn.GRUCell(4 + s.part_size + s.canvas_features, s.hidden)
+        self.decoder = DECODERS[s.decoder](s)
+        # The scale of each pixel is learned in closed form (see canvas.Likelihood).
         self.register_buffer("scale", torch.full((s.resolution, s.resolution), 0.3))
         # A pen that is read off targets has no prior; drawings from the prior use the usual one.
         self.register_buffer("typical_pen", torch.zeros(3))
@@ -173,7 +178,7 @@ class DrawingModel(nn.Module):
 
     def log_likelihood(self, images: Tensor, canvas: Tensor) -> Tensor:
         """log p_comp(x | canvas) (Eq. 5), `[...]`; `images` and `canvas` `[..., R, R]`."""
-        return laplace_log_density(images, canvas, self.scale)
+        return self.likelihood.log_density(images, canvas, self.scale)
 
     @torch.no_grad()
     def imagine(self, count: int, seed: int = 0) -> Drawing:
@@ -200,7 +205,8 @@ class DrawingModel(nn.Module):
         canvas = self._input(canvas)
         noise = noise_for(torch.arange(len(canvas), device=canvas.device), 1, seed, IMAGINATION)
         rest = Imagination(self.prior, self._prior_noise(noise))
-        chooser = Continuation(self._given(drawing), rest, canvas)
+        total = self.uncomposite(canvas, drawing.pen)
+        chooser = Continuation(self._given(drawing), rest, canvas, total)
         steps = self.unroll(chooser, self._blank(drawing.pen))
         return self._drawing(steps, drawing.pen), steps.canvas
 
@@ -213,15 +219,24 @@ class DrawingModel(nn.Module):
         Differentiable in everything.
         """
         flat = drawing.flat()
-        points, affine = flat.strokes, None
+        parts, affine = self._in_groups(flat.strokes), None
         if token is not None:
-            points = points + token.points.reshape_as(points)
+            parts = parts + token.points.reshape_as(parts)
             affine = token.affine.reshape(-1, 2, 3)
         total = flat.pen.new_zeros(len(flat.pen), *self.scale.shape)
         for step in range(flat.present.shape[-1] if upto is None else upto):
-            picture = self._picture(flat.layout[:, step], points[:, step], flat.pen, affine)
+            picture = self.decoder(flat.layout[:, step], parts[:, step], flat.pen, affine)
             total = total + flat.present[:, step, None, None] * picture
-        return composite(total, flat.pen).reshape(*drawing.present.shape[:-1], *self.scale.shape)
+        canvas = self.composite(total, flat.pen)
+        return canvas.reshape(*drawing.present.shape[:-1], *self.scale.shape)
+
+    def composite(self, total: Tensor, pen: Tensor) -> Tensor:
+        """The canvas of a sum of pictures `[n, R, R]`; without a pen, the sum itself (AIR)."""
+        return total if self.settings.pen == "none" else composite(total, pen)
+
+    def uncomposite(self, canvas: Tensor, pen: Tensor) -> Tensor:
+        """The sum of pictures of which `canvas` `[n, R, R]` is the composite."""
+        return canvas if self.settings.pen == "none" else uncomposite(canvas, pen)
 
     # --------------------------------------------------------------- the loop
 
@@ -253,21 +268,21 @@ class DrawingModel(nn.Module):
     def _draw(self, step: int, chooser: Chooser, state: State) -> tuple[State, Mark]:
         """One stroke: where, what, ink, composite."""
         s = self.settings
-        seen = state.canvas_features
-        assert seen is not None
-        told = torch.cat([state.layout, seen], -1)
-        state = state.now(layout_memory=self.layout_rnn(told, state.layout_memory))
+        state = self._remember(state)
         layout, log_q_layout = chooser.layout_at(step, state)
         where = self.interval.constrain(layout)
-        frame = glimpse(where, state.canvas.detach(), s.glimpse, s.glimpse_margin)
-        told = torch.cat([state.stroke.flatten(1), seen], -1)
-        memory = self.stroke_rnn(told, state.stroke_memory)
-        state = state.now(layout=layout, stroke_memory=memory)
+        frame = state.canvas.new_zeros(len(where), 0, 0)
+        if s.guidance:
+            frame = glimpse(where, state.canvas.detach(), s.glimpse, s.glimpse_margin)
+        state = state.now(layout=layout)
         stroke, log_q_stroke = chooser.stroke_at(step, state, where, frame)
-        picture = self._picture(where, stroke, state.pen)
+        picture = self.decoder(where, stroke, state.pen)
         total = state.total + state.alive[:, None, None] * picture
         state = state.now(
-            total=total, canvas=composite(total, state.pen), stroke=stroke, canvas_features=None
+            total=total,
+            canvas=self.composite(total, state.pen),
+            stroke=stroke,
+            canvas_features=None,
         )
         log_q = log_q_layout + log_q_stroke
         return state, Mark(
@@ -275,19 +290,16 @@ class DrawingModel(nn.Module):
             state.layout_memory, state.stroke_memory, frame,
         )  # fmt: skip
 
-    def _picture(
-        self, where: Tensor, stroke: Tensor, pen: Tensor, affine: Tensor | None = None
-    ) -> Tensor:
-        """The rendered stroke x_t = δR(l_t ⊙ s_t), `[n, R, R]` (Rendering module).
-
-        `place` says whether the layout moves the points, as in the text, or the picture.
-        """
-        s = self.settings
-        points = stroke if s.place == "image" else place_points(where, stroke)
-        if affine is not None and s.place == "points":
-            points = points @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
-        picture = stroke_picture(points, pen, s.curve_samples, s.resolution)
-        return picture if s.place == "points" else place_image(where, picture, affine)
+    def _remember(self, state: State) -> State:
+        """The recurrent states after the previous layout, the previous part and the canvas."""
+        seen, part = state.canvas_features, state.stroke.flatten(1)
+        assert seen is not None
+        if self.settings.memories == "one":
+            memory = self.layout_rnn(torch.cat([state.layout, part, seen], -1), state.layout_memory)
+            return state.now(layout_memory=memory, stroke_memory=memory)
+        layout = self.layout_rnn(torch.cat([state.layout, seen], -1), state.layout_memory)
+        stroke = self.stroke_rnn(torch.cat([part, seen], -1), state.stroke_memory)
+        return state.now(layout_memory=layout, stroke_memory=stroke)
 
     # ---------------------------------------------------------------- helpers
 
@@ -300,7 +312,7 @@ class DrawingModel(nn.Module):
         free, log_q_pen = self._choose_pen(target, which, noise)
         pen = PEN.constrain(free)
         uniform = noise.uniform(s.strokes).flatten(0, 1)
-        normal = noise.normal(s.strokes * (4 + 2 * s.points)).flatten(0, 1)
+        normal = noise.normal(s.strokes * (4 + s.part_size)).flatten(0, 1)
         both = (uniform, normal.unflatten(-1, (s.strokes, -1)))
         chooser = Recognition(self.posterior, images, target, which, noise=both)
         steps = self.unroll(chooser, self._blank(pen))
@@ -310,7 +322,7 @@ class DrawingModel(nn.Module):
     def _choose_pen(self, target: Tensor, which: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
         """The unconstrained pen of each row, `[rows, 3]`, and its log q, `[rows]`."""
         none = target.new_zeros(len(which))
-        if self.settings.pen == "global":
+        if self.settings.pen in ("global", "none"):
             return self.shared_pen().expand(len(which), 3), none
         q = self.posterior.pen(target)
         if self.settings.pen == "amortised":
@@ -335,7 +347,10 @@ class DrawingModel(nn.Module):
 
     def _prior_terms(self, steps: Unrolled) -> tuple[list[Tensor], list[Tensor]]:
         """log p of each stopping variable and of each mark, all steps in one batch."""
-        logit = self.prior.on(torch.cat([d.canvas_features for d in steps.decisions]))
+        logit = self.prior.on(
+            torch.cat([d.canvas_features for d in steps.decisions]),
+            torch.cat([d.layout_memory for d in steps.decisions]),
+        )
         on = torch.cat([d.on for d in steps.decisions])
         log_on = -F.binary_cross_entropy_with_logits(logit, on, reduction="none")
         of_decisions = list(log_on.split([len(d.on) for d in steps.decisions]))
@@ -364,17 +379,24 @@ class DrawingModel(nn.Module):
         """The drawing that a pass made, `[rows, ...]`; strokes that are not there are zeros."""
         s = self.settings
         layout = pen.new_zeros(len(pen), s.strokes, 4)
-        strokes = pen.new_zeros(len(pen), s.strokes, s.points, 2)
+        strokes = pen.new_zeros(len(pen), s.strokes, *s.part_shape)
         present = pen.new_zeros(len(pen), s.strokes)
         if steps.marks:
             ones = [torch.ones_like(m.log_q) for m in steps.marks]
             present = self._spread_marks(steps, ones).detach()
             layout = self._spread_marks(steps, [m.layout for m in steps.marks])
             strokes = self._spread_marks(steps, [m.stroke for m in steps.marks])
+        if s.latent == "code":
+            strokes = strokes.flatten(2)
         return Drawing(present, self.interval.constrain(layout), strokes, pen)
 
     def _given(self, drawing: Drawing) -> Given:
-        return Given(drawing.present, self.interval.free(drawing.layout), drawing.strokes)
+        strokes = self._in_groups(drawing.strokes)
+        return Given(drawing.present, self.interval.free(drawing.layout), strokes)
+
+    def _in_groups(self, strokes: Tensor) -> Tensor:
+        """Parts of drawings on one axis, `[rows, strokes, groups, size]`: codes are one group."""
+        return strokes.reshape(*strokes.shape[:2], *self.settings.part_shape)
 
     def _input(self, images: Tensor) -> Tensor:
         """Images `[batch, R, R]` as the model reads them; InputError if they are of other sizes."""
@@ -387,6 +409,8 @@ class DrawingModel(nn.Module):
         return as_input(images)
 
     def _embed(self, canvas: Tensor) -> Tensor:
+        if not self.settings.guidance:
+            return canvas.new_zeros(len(canvas), 0)
         return self.canvas_encoder(canvas.detach()[:, None])
 
     def _blank(self, pen: Tensor) -> State:
@@ -401,7 +425,7 @@ class DrawingModel(nn.Module):
             total=blank.expand(rows, -1, -1),
             canvas=blank.expand(rows, -1, -1),
             layout=pen.new_zeros(rows, 4),
-            stroke=pen.new_zeros(rows, s.points, 2),
+            stroke=pen.new_zeros(rows, *s.part_shape),
             layout_memory=memory,
             stroke_memory=memory,
             # Every canvas is the same blank one: embedded once for all rows.
@@ -411,8 +435,9 @@ class DrawingModel(nn.Module):
     def _prior_noise(self, noise: Noise) -> PriorNoise:
         """Numbers for one drawing of the prior each: `noise` has shape `[1, rows]`."""
         s = self.settings
-        uniform = noise.uniform(s.strokes * (2 + s.points))[0].unflatten(-1, (s.strokes, -1))
-        normal = noise.normal(s.strokes * (4 + 2 * s.points))[0].unflatten(-1, (s.strokes, -1))
+        groups = s.part_shape[0]
+        uniform = noise.uniform(s.strokes * (2 + groups))[0].unflatten(-1, (s.strokes, -1))
+        normal = noise.normal(s.strokes * (4 + s.part_size))[0].unflatten(-1, (s.strokes, -1))
         return PriorNoise(uniform[..., 0], uniform[..., 1:], normal)
 
 

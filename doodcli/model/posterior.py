@@ -29,53 +29,78 @@ class Posterior(nn.Module):
         s = settings
         self.settings = settings
         self.target_encoder = Encoder(1, s.resolution, s.channels, s.features)
-        self.residual_encoder = Encoder(2, s.resolution, s.channels, s.features)
-        self.glimpse_encoder = Encoder(2, s.glimpse, s.glimpse_channels, s.features)
-        self.on_head = head(s.features + 2, s.hidden, 1, torch.tensor([draw_bias]))
-        inputs = s.hidden + 2 * s.features
+        if s.guidance:
+            self.residual_encoder = Encoder(2, s.resolution, s.channels, s.features)
+        views = 2 if s.guidance else 1
+        self.glimpse_encoder = Encoder(views, s.glimpse, s.glimpse_channels, s.features)
+        inputs = self.evidence_size if s.guidance else s.features + s.hidden
+        self.on_head = head(inputs, s.hidden, 1, torch.tensor([draw_bias]))
+        inputs = s.hidden + views * s.features
         self.layout_head = head(inputs, s.hidden, LAYOUT_RAW, _start_of_layout())
+        start = _start_of_stroke(s) if s.latent == "points" else _start_of_code(s)
         inputs = s.hidden + 4 + 2 * s.features
-        self.stroke_head = head(inputs, s.hidden, 5 * s.points, _start_of_stroke(s))
-        if s.pen != "global":
+        self.stroke_head = head(inputs, s.hidden, start.numel(), start)
+        if s.pen in ("latent", "amortised"):
             self.pen_head = head(s.features, s.hidden, 6, torch.tensor([0.0, 0, 0, -1, -1, -1]))
+
+    @property
+    def evidence_size(self) -> int:
+        """Width of the evidence of a step."""
+        return self.settings.features + (2 if self.settings.guidance else 0)
 
     def target(self, images: Tensor) -> Tensor:
         """Embedding of the targets, once for all steps and samples: `[batch, features]`."""
         return self.target_encoder(images[:, None])
 
-    def residual(self, images: Tensor, canvas: Tensor) -> Tensor:
+    def evidence(self, images: Tensor, target: Tensor, canvas: Tensor) -> Tensor:
         """Evidence of a step: embedding of target and residual, and two sums of the residual.
 
-        `[n, R, R]` each → `[n, features + 2]`.  The residual Δx = x − x_{<t} is signed and
-        carries no gradient to the canvas (Section 3.1).
+        `images`, `canvas` `[n, R, R]`, `target` `[n, features]` → `[n, evidence_size]`.  The
+        residual Δx = x − x_{<t} is signed and carries no gradient to the canvas (Section 3.1).
+        Without guidance there is only the target.
         """
+        if not self.settings.guidance:
+            return target
         apart = images - canvas.detach()
         features = self.residual_encoder(torch.stack([images, apart], 1))
         share = apart.sum((1, 2)) / images.sum((1, 2)).clamp_min(1.0)
         return torch.cat([features, torch.stack([share, apart.abs().mean((1, 2))], -1)], -1)
 
-    def on(self, evidence: Tensor) -> Tensor:
-        """Logit of q_on(o_t = 1 | Δx_t), `[n]`.
+    def on(self, state: State, evidence: Tensor) -> Tensor:
+        """Logit of q_on(o_t = 1 | Δx_t), `[n]`; without guidance, given x and h^l.
 
-        The evidence is detached: the score-function gradient is too noisy to shape an encoder
+        What it sees is detached: the score-function gradient is too noisy to shape an encoder
         that the layout depends on.  The logit stays within ±5, because a posterior that never
         tries to stop can never learn that it should have.
         """
-        return LOGIT_MOST * squash(self.on_head(evidence.detach())[:, 0].float() / LOGIT_MOST)
+        seen = evidence
+        if not self.settings.guidance:
+            seen = torch.cat([evidence, state.layout_memory], -1)
+        return LOGIT_MOST * squash(self.on_head(seen.detach())[:, 0].float() / LOGIT_MOST)
 
     def layout(self, state: State, evidence: Tensor, target: Tensor) -> Gaussian:
         """q_layout (Eq. 7), over unconstrained layouts."""
-        seen = torch.cat([state.layout_memory, evidence[:, :-2], target], -1)
-        raw = self.layout_head(seen).float()
+        guided = self.settings.guidance
+        seen = (
+            [state.layout_memory, evidence[:, :-2], target]
+            if guided
+            else [state.layout_memory, target]
+        )
+        raw = self.layout_head(torch.cat(seen, -1)).float()
         return layout_gaussian(raw, LEAST_DEVIATION)
 
     def stroke(self, state: State, layout: Tensor, frames: Tensor, target: Tensor) -> Gaussian:
         """q_stroke (Eq. 8): independent Gaussians over control points, `[n, points]`.
 
-        `frames` `[n, 2, size, size]` are the glimpses of the target and of the residual.
+        An appearance code is one group of independent coordinates, `[n, 1]`.  `frames`
+        `[n, views, size, size]` are the glimpses of the target and, if guided, of the residual.
         """
         seen = [state.stroke_memory, layout, self.glimpse_encoder(frames), target]
-        raw = self.stroke_head(torch.cat(seen, -1)).float().unflatten(-1, (-1, 5))
+        raw = self.stroke_head(torch.cat(seen, -1)).float()
+        if self.settings.latent == "code":
+            mean, deviation = raw[:, None].chunk(2, -1)
+            return Gaussian(mean, positive(deviation, LEAST_DEVIATION), torch.zeros_like(mean))
+        raw = raw.unflatten(-1, (-1, 5))
         return point_gaussian(raw, self.settings.point_reach, LEAST_DEVIATION)
 
     def pen(self, target: Tensor) -> Gaussian:
@@ -96,7 +121,7 @@ class Recognition:
         noise: tuple[Tensor, Tensor] | None = None,
         given: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> None:
-        """`noise` is uniform `[rows, strokes]` and normal `[rows, strokes, 4 + 2·points]`.
+        """`noise` is uniform `[rows, strokes]` and normal `[rows, strokes, 4 + part_size]`.
 
         `given` is present, unconstrained layout and strokes of a drawing, `[rows, strokes, ...]`.
         """
@@ -105,13 +130,14 @@ class Recognition:
 
     def look(self, step: int, state: State) -> State:
         """The state with the evidence of this step."""
-        images = self.images[self.image_of_row[state.row]]
-        return state.now(evidence=self.posterior.residual(images, state.canvas))
+        which = self.image_of_row[state.row]
+        evidence = self.posterior.evidence(self.images[which], self.target[which], state.canvas)
+        return state.now(evidence=evidence)
 
     def on(self, step: int, state: State) -> tuple[Tensor, Tensor]:
         """o_t ~ q_on, or as given."""
         assert state.evidence is not None
-        logit = self.posterior.on(state.evidence)
+        logit = self.posterior.on(state, state.evidence)
         if self.given is None:
             assert self.noise is not None
             on = (self.noise[0][state.row, step] < torch.sigmoid(logit)).float()
@@ -138,11 +164,11 @@ class Recognition:
         s = self.posterior.settings
         which = self.image_of_row[state.row]
         seen = glimpse(where, self.images[which], s.glimpse, s.glimpse_margin)
-        frames = torch.stack([seen, seen - frame], 1)
+        frames = torch.stack([seen, seen - frame], 1) if s.guidance else seen[:, None]
         q = self.posterior.stroke(state, state.layout, frames, self.target[which])
         if self.given is None:
             assert self.noise is not None
-            value = q.sample(self.noise[1][state.row, step, 4:].unflatten(-1, (-1, 2)))
+            value = q.sample(self.noise[1][state.row, step, 4:].unflatten(-1, s.part_shape))
         else:
             value = self.given[2][state.row, step]
         return value, q.log_density(value).sum(-1)
@@ -159,3 +185,8 @@ def _start_of_stroke(settings: ModelSettings) -> Tensor:
     mean = unsquash(torch.stack([0.3 * along, along], -1) / settings.point_reach)
     rest = torch.tensor([-4.0, -4.0, 0.0]).expand(settings.points, 3)
     return torch.cat([mean, rest], -1).flatten()
+
+
+def _start_of_code(settings: ModelSettings) -> Tensor:
+    """Codes around 0, nearly as spread as their prior."""
+    return torch.zeros(2 * settings.code)

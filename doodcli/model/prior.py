@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from doodcli.model.layout import Interval, squash
+from doodcli.model.layout import Interval, layout_interval, squash
 from doodcli.model.mixtures import Gaussian, Mixture, positive
 from doodcli.model.networks import Encoder, head
 
@@ -44,27 +44,55 @@ def point_gaussian(raw: Tensor, reach: float, least: float) -> Gaussian:
 
 
 class Prior(nn.Module):
-    """p_on, p_layout and p_stroke, and the prior of the pen."""
+    """What every prior has: that of the pen.  The rest is said by :meth:`on` and its like."""
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
+        if settings.pen == "latent":
+            self.pen_raw = nn.Parameter(torch.zeros(2, 3))
+        elif settings.pen == "global":
+            self.pen_raw = nn.Parameter(torch.zeros(3))
+
+    def on(self, canvas_features: Tensor, layout_memory: Tensor) -> Tensor:
+        """Logit of p_on(o_t = 1), `[n]`."""
+        raise NotImplementedError
+
+    def layout(self, layout_memory: Tensor) -> Mixture:
+        """p_layout(l_t), over unconstrained layouts, `[n]`."""
+        raise NotImplementedError
+
+    def stroke(self, stroke_memory: Tensor, layout: Tensor, frame: Tensor) -> Mixture:
+        """p_stroke(s_t): one mixture a group of coordinates, `[n, groups]`."""
+        raise NotImplementedError
+
+    def pen(self) -> Gaussian:
+        """The learned prior of a latent pen, over unconstrained coordinates."""
+        mean, deviation = self.pen_raw
+        return Gaussian(mean, positive(deviation, LEAST_DEVIATION), torch.zeros_like(mean))
+
+
+class LearnedPrior(Prior):
+    """The sequential prior of DooD: what comes next is told by what was drawn before."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__(settings)
         s = settings
         self.components, self.points, self.reach = s.components, s.points, s.point_reach
-        self.glimpse_encoder = Encoder(1, s.glimpse, s.glimpse_channels, s.features)
-        self.on_head = head(s.features, s.hidden, 1, torch.tensor([1.0]))
+        self.guided = s.guidance
+        self.on_head = head(
+            s.features if s.guidance else s.hidden, s.hidden, 1, torch.tensor([1.0])
+        )
         start = torch.randn(s.components, 1 + LAYOUT_RAW) * 0.5
         self.layout_head = head(s.hidden, s.hidden, start.numel(), start.flatten())
         start = torch.randn(s.points, s.components, 6) * 0.5
-        inputs = s.hidden + 4 + s.features
+        inputs = s.hidden + 4 + s.canvas_features
         self.stroke_head = head(inputs, s.hidden, start.numel(), start.flatten())
-        if s.pen == "latent":
-            self.pen_raw = nn.Parameter(torch.zeros(2, 3))
-        elif s.pen == "global":
-            self.pen_raw = nn.Parameter(torch.zeros(3))
+        if s.guidance:
+            self.glimpse_encoder = Encoder(1, s.glimpse, s.glimpse_channels, s.features)
 
-    def on(self, canvas_features: Tensor) -> Tensor:
-        """Logit of p_on(o_t = 1 | x_{<t}) (Eq. 4), `[n]`."""
-        return self.on_head(canvas_features)[:, 0].float()
+    def on(self, canvas_features: Tensor, layout_memory: Tensor) -> Tensor:
+        """Logit of p_on(o_t = 1 | x_{<t}) (Eq. 4), `[n]`; without guidance, given h^l."""
+        return self.on_head(canvas_features if self.guided else layout_memory)[:, 0].float()
 
     def layout(self, layout_memory: Tensor) -> Mixture:
         """p_layout(l_t | x_{<t}, h^l) (Eq. 2), over unconstrained layouts.
@@ -77,13 +105,58 @@ class Prior(nn.Module):
 
     def stroke(self, stroke_memory: Tensor, layout: Tensor, frame: Tensor) -> Mixture:
         """p_stroke(s_t | l_t, x̃_{<t}, h^s) (Eq. 3): one mixture a control point, `[n, points]`."""
-        seen = self.glimpse_encoder(frame[:, None])
-        raw = self.stroke_head(torch.cat([stroke_memory, layout, seen], -1)).float()
+        seen = [stroke_memory, layout]
+        if self.guided:
+            seen.append(self.glimpse_encoder(frame[:, None]))
+        raw = self.stroke_head(torch.cat(seen, -1)).float()
         raw = raw.unflatten(-1, (self.points, self.components, 6))
         weight = F.log_softmax(raw[..., 0], -1)
         return Mixture(weight, point_gaussian(raw[..., 1:], self.reach, LEAST_DEVIATION))
 
-    def pen(self) -> Gaussian:
-        """The learned prior of a latent pen, over unconstrained coordinates."""
-        mean, deviation = self.pen_raw
-        return Gaussian(mean, positive(deviation, LEAST_DEVIATION), torch.zeros_like(mean))
+
+class FixedPrior(Prior):
+    """The independent prior of AIR and of DooD without its sequential one: nothing is learned.
+
+    It goes on with even odds.  Layouts are Gaussians around (.8, 0, 0, 0) with deviations (.2,
+    .2, .2, .4) (the reference implementation's), carried to unconstrained coordinates by the
+    slope there.  Codes are standard normal; control points have the deviation of a line across
+    half the frame.
+    """
+
+    layout_mean: Tensor
+    layout_deviation: Tensor
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__(settings)
+        interval = layout_interval(settings)
+        mean = interval.free(torch.tensor([0.8, 0.0, 0.0, 0.0]))
+        deviation = torch.tensor([0.2, 0.2, 0.2, 0.4]) / interval.slope(mean)
+        self.register_buffer("layout_mean", mean, persistent=False)
+        self.register_buffer("layout_deviation", deviation, persistent=False)
+        self.groups, self.size = settings.part_shape
+        self.part_deviation = 0.5 if settings.latent == "points" else 1.0
+
+    def on(self, canvas_features: Tensor, layout_memory: Tensor) -> Tensor:
+        """Even odds: logit 0, `[n]`."""
+        return layout_memory.new_zeros(len(layout_memory))
+
+    def layout(self, layout_memory: Tensor) -> Mixture:
+        """The same for all steps."""
+        rows = (len(layout_memory), 1, 4)
+        mean = self.layout_mean.expand(rows)
+        return _single(mean, self.layout_deviation.expand(rows))
+
+    def stroke(self, stroke_memory: Tensor, layout: Tensor, frame: Tensor) -> Mixture:
+        """The same for all steps."""
+        mean = layout.new_zeros(len(layout), self.groups, 1, self.size)
+        return _single(mean, torch.full_like(mean, self.part_deviation))
+
+
+PRIORS: dict[str, type[Prior]] = {"learned": LearnedPrior, "fixed": FixedPrior}
+
+
+def _single(mean: Tensor, deviation: Tensor) -> Mixture:
+    """A mixture of one component of independent coordinates."""
+    return Mixture(
+        mean.new_zeros(mean.shape[:-1]), Gaussian(mean, deviation, torch.zeros_like(mean))
+    )

@@ -26,13 +26,14 @@ class State:
     layout: Tensor
     """`[n, 4]`, the previous layout, unconstrained"""
     stroke: Tensor
-    """`[n, points, 2]`, the previous control points"""
+    """`[n, groups, size]`, the previous part: control points, or one group of a code"""
     layout_memory: Tensor
     """`[n, hidden]`, h^l"""
     stroke_memory: Tensor
     """`[n, hidden]`, h^s"""
     canvas_features: Tensor | None = None
-    """`[n, features]`, embedding of the canvas so far, without gradients to the canvas"""
+    """`[n, features]`, embedding of the canvas so far, without gradients to the canvas; `[n, 0]`
+    where it guides nothing"""
     evidence: Tensor | None = None
     """`[n, features]`, what the posterior alone sees: embedding of target and residual"""
 
@@ -71,10 +72,10 @@ class Chooser(Protocol):
     def stroke_at(
         self, step: int, state: State, where: Tensor, frame: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """s_t, `[n, points, 2]`.
+        """s_t, `[n, groups, size]`.
 
         `where` `[n, 4]` is the constrained layout, `frame` `[n, size, size]` what it frames of
-        the canvas.
+        the canvas (`[n, 0, 0]` where that guides nothing).
         """
         ...
 

@@ -11,7 +11,7 @@ from torch.distributions import Normal
 from doodcli.data.load import load_images
 from doodcli.experiments import likelihood
 from doodcli.model.model import DrawingModel
-from doodcli.settings import change, preset
+from doodcli.settings import ModelSettings, change, preset
 
 
 def toy_log_weights(samples: int, batch: int) -> tuple[torch.Tensor, float]:
@@ -81,7 +81,7 @@ def test_one_sample_gives_the_elbo(model, images):
 
 def test_a_blank_page_scores_as_its_laplace_says():
     source, target = load_images("digits", "train"), load_images("digits", "test", limit=50)
-    row = likelihood.BlankPage.fitted(source, 0.01).row(target)
+    row = likelihood.BlankPage.fitted(source, ModelSettings()).row(target)
     pixels = source.images.float() / 255
     median = pixels.median(0).values
     scale = (pixels - median).abs().mean(0).clamp(0.01, 1)

@@ -16,12 +16,10 @@ from doodcli.learning.objective import (
     Baseline,
     Weights,
     bound,
-    closed_form_scale,
     learning_signal,
     nvil_surrogate,
     pathwise,
 )
-from doodcli.model.canvas import laplace_log_density
 from doodcli.model.drawing import Drawing
 from doodcli.model.model import Scored
 from doodcli.settings import change, preset
@@ -330,39 +328,3 @@ def test_a_decision_that_was_not_made_has_no_signal() -> None:
     assert results[0][0].equal(results[1][0])
     assert results[0][1].equal(results[1][1])
     assert results[0][0][-1, 1] == 0
-
-
-# ----------------------------------------------------------------------------- the scales
-
-
-def some_pictures() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    images, canvas = torch.rand(2, 30, 6, 5, generator=generator, dtype=torch.float64)
-    return images, canvas
-
-
-def test_the_likelihood_is_laplaces() -> None:
-    images, canvas = some_pictures()
-    scale = 0.01 + torch.rand(6, 5, generator=torch.Generator().manual_seed(1))
-    expected = D.Laplace(canvas, scale).log_prob(images).sum((-2, -1))
-    torch.testing.assert_close(laplace_log_density(images, canvas, scale), expected)
-
-
-def test_the_closed_form_scale_has_the_greatest_likelihood() -> None:
-    images, canvas = some_pictures()
-    best = closed_form_scale((images - canvas).abs().mean(0), 0.01)
-    most = laplace_log_density(images, canvas, best).sum()
-    generator = torch.Generator().manual_seed(2)
-    for size in (0.01, 0.1, 0.5):
-        for _ in range(20):
-            other = best * torch.exp(size * torch.randn(6, 5, generator=generator))
-            assert laplace_log_density(images, canvas, other).sum() < most
-
-
-def test_the_closed_form_scale_is_the_best_within_its_bounds() -> None:
-    error = torch.tensor([[0.0, 0.005, 0.3], [0.02, 0.99, 1.7]])
-    found = closed_form_scale(error, 0.02)
-    torch.testing.assert_close(found, torch.tensor([[0.02, 0.02, 0.3], [0.02, 0.99, 1.0]]))
-    grid = torch.linspace(0.02, 1, 981)[:, None, None]
-    by_search = (-error / grid - torch.log(2 * grid)).argmax(0)
-    torch.testing.assert_close(found, grid[by_search][..., 0, 0], rtol=0, atol=1e-3)

@@ -218,7 +218,9 @@ def stopping(model: DrawingModel, steps: Unrolled, of: str) -> Tensor:
     def log_density(decision: Decision) -> Tensor:
         if of == "posterior":
             return decision.log_q
-        return D.Bernoulli(logits=model.prior.on(decision.canvas_features)).log_prob(decision.on)
+        return D.Bernoulli(
+            logits=model.prior.on(decision.canvas_features, decision.layout_memory)
+        ).log_prob(decision.on)
 
     each = [log_density(d) for d in steps.decisions]
     return spread(steps.decisions, each, len(steps.canvas), model.settings.strokes).sum(-1)
@@ -466,7 +468,7 @@ def test_imagination_draws_from_the_density_of_the_prior() -> None:
     model = build()
     drawing = model.imagine(4000, seed=8)
     blank = model._embed(torch.zeros(1, 50, 50))
-    chance = torch.sigmoid(model.prior.on(blank)).item()
+    chance = torch.sigmoid(model.prior.on(blank, torch.zeros(1, 0))).item()
     assert drawing.present[:, 0].mean().item() == pytest.approx(
         chance, abs=4 * (chance * (1 - chance) / 4000) ** 0.5
     )
@@ -528,11 +530,11 @@ def test_a_completion_goes_on_from_the_picture_itself(strokes: int) -> None:
     # New strokes are drawn on the picture, not on what the parse made of it.
     total = uncomposite(image, parse.pen)
     for step in range(strokes, 5):
-        total = total + model._picture(
+        total = total + model.decoder(
             finished.layout[:, step], finished.strokes[:, step], finished.pen
         )
         torch.testing.assert_close(seen[step + 1], composite(total, parse.pen))
-    total = total + model._picture(finished.layout[:, 5], finished.strokes[:, 5], finished.pen)
+    total = total + model.decoder(finished.layout[:, 5], finished.strokes[:, 5], finished.pen)
     torch.testing.assert_close(canvas, composite(total, parse.pen))
     # uint8 pictures are taken like any others.
     bytes_ = (image * 255).round().to(torch.uint8)
