@@ -105,10 +105,10 @@ class LearningSettings:
     decay_from: float = _option(0.5, "fraction of the run after which the rate falls to 0")
     clip: float = _option(1.0, "largest gradient norm, for a loss in nats a pixel")
     kl_start: float = _option(0.1, "weight of the KL at the first step")
-    kl_steps: int = _option(2000, "steps over which the weight of the KL rises to 1")
+    kl_steps: int = _option(1000, "steps over which the weight of the KL rises to 1")
     scale_memory: float = _option(0.99, "memory of the running mean that sets the Laplace scales")
     scale_start: float = _option(0.1, "floor of the Laplace scales at the first step")
-    scale_steps: int = _option(1000, "steps over which that floor falls to its final value")
+    scale_steps: int = _option(500, "steps over which that floor falls to its final value")
     blur_start: float = _option(4.0, "pixels by which canvas and target are blurred at first")
     blur_steps: int = _option(500, "steps over which that blur falls to 0")
     beta: float = _option(4.0, "weight on the stopping variable (Section 2.3); reports have 1")
@@ -118,7 +118,7 @@ class LearningSettings:
     signal_weight: float = _option(0.002, "weight of the score-function loss beside nats a pixel")
     signal_memory: float = _option(0.8, "memory of the moving mean and variance of NVIL's signal")
     signal_scaling: bool = _option(True, "divide NVIL's signal by its moving standard deviation")
-    stop_delay: int = _option(600, "steps before the stopping posterior starts to learn")
+    stop_delay: int = _option(300, "steps before the stopping posterior starts to learn")
     draw_bias: float = _option(0.0, "logit of going on with which the stopping posterior starts")
 
 
