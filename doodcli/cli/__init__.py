@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from doodcli.cli import bench, data, info, likelihood, reconstruct, reproduce, train
+from doodcli.cli import bench, data, info, likelihood, reconstruct, reproduce, strokes, train
 from doodcli.errors import InputError, RunFailed
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command()(likelihood.likelihood)
 app.command()(bench.bench)
 app.command()(reproduce.reproduce)
 app.command()(info.settings)
+app.add_typer(strokes.app, name="strokes", help="What the strokes say: how many, ….")
 app.add_typer(data.app, name="data", help="Lists, fetches and checks the data sets.")
 
 

@@ -29,7 +29,8 @@ def reconstruct(
     """Draw images stroke by stroke, as in Figs. 1 and 3 of the paper.
 
     Writes reconstruct.png, reconstruct.pdf and reconstruct.csv: for each run (a row) and each
-    data set (a column) the target, the canvas after each stroke, and the strokes in colour.
+    data set (a column) the target, the canvas after each stroke, and the strokes in colour.  Of
+    several runs also compare.png and compare.pdf: what each makes of the same targets.
     """
     names = options.commas(dataset, "--dataset")
     if dry_run:
@@ -38,7 +39,7 @@ def reconstruct(
     import pandas as pd
 
     from doodcli.experiments.reconstruct import reconstruct as draw
-    from doodcli.report.figures import reconstruction_figure, save_figure
+    from doodcli.report.figures import comparison_figure, reconstruction_figure, save_figure
     from doodcli.report.tables import write_csv
 
     where = options.device(device)
@@ -54,6 +55,8 @@ def reconstruct(
         *save_figure(reconstruction_figure(rows), out / "reconstruct"),
         out / "reconstruct.csv",
     ]
+    if len(rows) > 1:
+        paths += save_figure(comparison_figure(rows), out / "compare")
     if json_output:
         options.print_json(table.to_dict("records"))
     else:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 class Reconstruction(NamedTuple):
     """What a run made of a few images."""
 
-    title: str
+    label: str
+    """the model and what it was trained on"""
+    dataset: str
+    """what it draws"""
     targets: Tensor
     """`[n, R, R]` in [0, 1]"""
     drawing: Drawing
@@ -59,8 +62,8 @@ def reconstruct(run: Run, images: ImageSet, seed: int, device: str) -> Reconstru
         }
     )
     remark = f" ({images.remark.split(':')[0]})" if images.remark else ""
-    title = f"{run.settings.model.name} trained on {run.record['data']['name']}: {images.name}"
-    return Reconstruction(title + remark, targets, drawing, canvases, strokes, table)
+    label = f"{run.settings.model.name}, trained on {run.record['data']['name']}"
+    return Reconstruction(label, images.name + remark, targets, drawing, canvases, strokes, table)
 
 
 def _only(present: Tensor, step: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -89,8 +90,9 @@ def reconstruction_figure(items: list[list[Reconstruction]]) -> Figure:
             axis = axes[row][column]
             axis.imshow(sheet, interpolation="nearest")
             axis.set_xticks([])
-            axis.set_title(items[row][column].title, fontsize=8)
-            steps = len(items[row][column].canvases)
+            item = items[row][column]
+            axis.set_title(f"{item.label}: {item.dataset}", fontsize=8)
+            steps = len(item.canvases)
             tile = sheet.shape[0] / (steps + 2)
             names = ["target", *(str(step + 1) for step in range(steps)), "strokes"]
             axis.set_yticks([(k + 0.5) * tile for k in range(steps + 2)])
@@ -141,4 +143,54 @@ def curve_figure(logs: list[tuple[str, pd.DataFrame]]) -> Figure:
         axis.spines[["top", "right"]].set_visible(False)
     bound.legend(fontsize=7, frameon=False)
     figure.tight_layout()
+    return figure
+
+
+def comparison_figure(items: list[list[Reconstruction]]) -> Figure:
+    """Several runs on the same targets (Fig. 3 a): a row of targets, then a row for each run.
+
+    `items` is a row for each run, a column for each data set.
+    """
+    names = ["target", *(row[0].label for row in items)]
+    sheets = []
+    for column in zip(*items, strict=True):
+        pictures = [column[0].targets, *(item.canvases[-1] for item in column)]
+        tiles = torch.cat(pictures)[:, None].clamp(0, 1).cpu()
+        grid = make_grid(1 - tiles, nrow=len(column[0].targets), padding=1, pad_value=0.85)
+        sheets.append(grid.permute(1, 2, 0).numpy())
+    height, width = sheets[0].shape[:2]
+    inch = 1 / 110
+    figure = Figure(figsize=(len(sheets) * width * inch + 1.2, height * inch + 0.4))
+    axes = figure.subplots(1, len(sheets), squeeze=False)[0]
+    for k, (axis, sheet) in enumerate(zip(axes, sheets, strict=True)):
+        axis.imshow(sheet, interpolation="nearest")
+        axis.set_title(items[0][k].dataset, fontsize=8)
+        axis.set_xticks([])
+        tile = height / len(names)
+        axis.set_yticks([(row + 0.5) * tile for row in range(len(names))])
+        axis.set_yticklabels(names if k == 0 else [], fontsize=7)
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def counts_figure(counts: pd.DataFrame) -> Figure:
+    """How many strokes are used (Fig. 3 b to d): a panel for each run, a line for each set."""
+    runs = list(counts.groupby("run", sort=False))
+    figure = Figure(figsize=(2.6 * len(runs) + 0.6, 2.6))
+    axes = figure.subplots(1, len(runs), squeeze=False, sharey=True)[0]
+    for axis, (_, part) in zip(axes, runs, strict=True):
+        for colour, (dataset, line) in zip(
+            itertools.cycle(COLOURS), part.groupby("dataset", sort=False), strict=False
+        ):
+            mean = (line.strokes * line.share).sum()
+            label = f"{dataset} ({mean:.1f})"
+            axis.plot(line.strokes, line.share, "o-", color=colour, markersize=3, label=label)
+        axis.set_title(f"{part.model.iloc[0]}, trained on {part.source.iloc[0]}", fontsize=8)
+        axis.set_xlabel("strokes", fontsize=7)
+        axis.tick_params(labelsize=7)
+        axis.legend(title="set (mean)", fontsize=6, title_fontsize=6)
+    axes[0].set_ylabel("share of drawings", fontsize=7)
+    figure.tight_layout(pad=0.4)
     return figure

@@ -1,0 +1,133 @@
+"""How many strokes a model uses, and what the paper says of it (Section 3.1, Fig. 3 b to d)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+import torch
+
+from doodcli.errors import InputError
+
+if TYPE_CHECKING:
+    from doodcli.data.load import ImageSet
+    from doodcli.learning.runs import Run
+
+VERSION = 1
+"""Raised when the same settings would give other numbers."""
+
+ROWS = 1024
+"""Images that are parsed at once: bounds the memory, changes nothing but rounding."""
+
+ALWAYS = 0.99
+"""Share of the drawings that counts as always."""
+
+GROWS = 0.25
+"""Strokes by which the mean of a harder set must pass the training set's to count as more."""
+
+
+@torch.no_grad()
+def count(run: Run, images: ImageSet, seed: int, device: str) -> pd.DataFrame:
+    """The distribution of the number of strokes: one row for each number, from 0 to the most.
+
+    One posterior sample of each image.
+    """
+    model = run.model(device)
+    most = run.settings.model.strokes
+    found = torch.zeros(most + 1, dtype=torch.int64)
+    for some, index in zip(images.images.split(ROWS), images.index.split(ROWS), strict=True):
+        drawing, _ = model.infer(some.to(device), 1, seed, index.to(device))
+        found += torch.bincount(drawing.stroke_count.long().flatten().cpu(), minlength=most + 1)
+    return pd.DataFrame(
+        {
+            **run.provenance(),
+            "dataset": images.name,
+            "part": images.part,
+            "fingerprint": images.fingerprint,
+            "remark": images.remark,
+            "images": len(images.images),
+            "evaluation_seed": seed,
+            "strokes": range(most + 1),
+            "drawings": found.tolist(),
+            "share": (found / len(images.images)).tolist(),
+        }
+    )
+
+
+def means(counts: pd.DataFrame) -> pd.DataFrame:
+    """Mean number of strokes of each run on each set, its standard error, and what is at most."""
+    rows = []
+    for (run, dataset), part in counts.groupby(["run", "dataset"], sort=False):
+        mean = (part.strokes * part.share).sum()
+        variance = ((part.strokes - mean) ** 2 * part.share).sum()
+        first = part.iloc[0]
+        rows.append(
+            {
+                "run": run, "model": first.model, "source": first.source, "dataset": dataset,
+                "images": first.images, "mean_strokes": mean,
+                "mean_strokes_se": math.sqrt(variance / first.images),
+                "share_at_most": part.share[part.strokes == part.strokes.max()].item(),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+class Claim(NamedTuple):
+    """What the paper says of the number of strokes of some models."""
+
+    text: str
+    models: tuple[str, ...]
+    measure: str
+    least: float = -math.inf
+    most: float = math.inf
+
+
+CLAIMS = (
+    Claim("always uses the most strokes", ("dood-eg",), "least share at most", least=ALWAYS),
+    Claim(
+        "is parsimonious: half its drawings of its own set or more use fewer than the most",
+        ("dood", "dood-dr"), "share at most on its own set", most=0.5,
+    ),
+    Claim(
+        "uses more strokes on every harder set", ("dood", "air-difference"), "least growth",
+        least=GROWS,
+    ),
+    Claim("uses no more strokes on harder sets", ("air",), "largest growth", most=GROWS),
+)  # fmt: skip
+
+
+def claims(counts: pd.DataFrame) -> pd.DataFrame:
+    """Every claim for every run: the number measured, its limit, and whether it holds.
+
+    Of a model of which the paper does not make the claim, `paper` is False and the row says how
+    it compares.  Growth is the mean number of strokes on another set less that on the set of
+    the training.  InputError when a run's own set is not among the counts.
+    """
+    rows = []
+    for run, part in means(counts).groupby("run", sort=False):
+        model, source = part.model.iloc[0], part.source.iloc[0]
+        at_home, abroad = part[part.dataset == source], part[part.dataset != source]
+        if at_home.empty or abroad.empty:
+            raise InputError(
+                f"--dataset: the claims compare {source}, on which {run} was trained, with other "
+                f"sets; name {source} and another"
+            )
+        growth = abroad.mean_strokes - at_home.mean_strokes.item()
+        measures = {
+            "least share at most": part.share_at_most.min(),
+            "share at most on its own set": at_home.share_at_most.item(),
+            "least growth": growth.min(),
+            "largest growth": growth.max(),
+        }
+        for claim in CLAIMS:
+            value = measures[claim.measure]
+            rows.append(
+                {
+                    "run": run, "model": model, "source": source, "claim": claim.text,
+                    "paper": model in claim.models, "measure": claim.measure, "value": value,
+                    "limit": claim.least if math.isfinite(claim.least) else claim.most,
+                    "holds": claim.least <= value <= claim.most,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
