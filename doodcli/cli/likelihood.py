@@ -9,9 +9,6 @@ import typer
 
 from doodcli.cli import options
 
-# Two runs of one source have the same blank row.
-SAME = ["run", "weights", "source_fingerprint", "target_fingerprint", "remark", "iwae_nats"]
-
 
 def likelihood(
     runs: options.Runs,
@@ -37,20 +34,13 @@ def likelihood(
         options.print_json({"runs": options.commas(runs, "RUNS"), "datasets": names,
                             "samples": samples, "limit": limit})  # fmt: skip
         return
-    import pandas as pd
-
-    from doodcli.experiments.likelihood import likelihoods
+    from doodcli.pipeline.studies import likelihoods
     from doodcli.report.tables import write_csv
 
-    where = options.device(device)
-    wanted = options.Target(part, data_root, limit, seed, transpose)
-    parts = []
-    for run in options.open_runs(runs):
-        source = options.source_of(run, data_root)
-        targets = [wanted.load(run, name) for name in names]
-        options.say(f"{run.name} on {', '.join(names)}: {samples} samples an image", quiet)
-        parts.append(likelihoods(run, source, targets, samples, seed, where))
-    table = pd.concat(parts, ignore_index=True).drop_duplicates(SAME)
+    study = options.Target(part, data_root, limit, seed, transpose).study(names, device, quiet)
+    table = likelihoods(
+        options.open_runs(runs), study, lambda run: options.source_of(run, data_root), samples
+    )
     if out is not None:
         write_csv(table, out / "likelihood.csv")
     if json_output:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from doodcli.data.load import ImageSet
     from doodcli.learning.runs import Run
+    from doodcli.pipeline.studies import Study
     from doodcli.settings import Settings
 
 DataRoot = Annotated[
@@ -169,6 +170,14 @@ class Target(NamedTuple):
             name, self.part, data_root=self.data_root, resolution=run.settings.model.resolution,
             transpose=self.transpose, limit=self.limit, seed=self.seed,
         )  # fmt: skip
+
+    def study(self, names: list[str], device_name: str, quiet: bool) -> Study:
+        """These images of the named sets, for an experiment on some runs."""
+        from doodcli.pipeline.studies import Study
+
+        return Study(
+            names, self.load, self.seed, device(device_name), lambda text: say(text, quiet)
+        )
 
 
 def print_table(frame: pd.DataFrame) -> None:

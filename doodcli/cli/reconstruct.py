@@ -36,27 +36,10 @@ def reconstruct(
     if dry_run:
         options.print_json({"runs": options.commas(runs, "RUNS"), "datasets": names, "num": num})
         return
-    import pandas as pd
+    from doodcli.pipeline.studies import reconstructions
 
-    from doodcli.experiments.reconstruct import reconstruct as draw
-    from doodcli.report.figures import comparison_figure, reconstruction_figure, save_figure
-    from doodcli.report.tables import write_csv
-
-    where = options.device(device)
-    wanted = options.Target(part, data_root, num, seed, transpose)
-    rows = []
-    for run in options.open_runs(runs):
-        sets = [wanted.load(run, name) for name in names]
-        options.say(f"drawing {', '.join(names)} with {run.name}", quiet)
-        rows.append([draw(run, images, seed, where) for images in sets])
-    table = pd.concat([item.table for row in rows for item in row], ignore_index=True)
-    write_csv(table, out / "reconstruct.csv")
-    paths = [
-        *save_figure(reconstruction_figure(rows), out / "reconstruct"),
-        out / "reconstruct.csv",
-    ]
-    if len(rows) > 1:
-        paths += save_figure(comparison_figure(rows), out / "compare")
+    study = options.Target(part, data_root, num, seed, transpose).study(names, device, quiet)
+    table, paths = reconstructions(options.open_runs(runs), study, out)
     if json_output:
         options.print_json(table.to_dict("records"))
     else:

@@ -40,36 +40,18 @@ def count(
             {"runs": options.commas(runs, "RUNS"), "datasets": names, "limit": limit}
         )
         return
-    import pandas as pd
+    from doodcli.experiments.strokes import means, papers_own
+    from doodcli.pipeline.studies import stroke_counts
 
-    from doodcli.experiments import strokes
-    from doodcli.report.figures import counts_figure, save_figure
-    from doodcli.report.tables import write_csv
-
-    where = options.device(device)
-    wanted = options.Target(part, data_root, limit, seed, transpose)
-    parts, comparable = [], True
-    for run in options.open_runs(runs):
-        sets = [wanted.load(run, name) for name in names]
-        options.say(f"counting the strokes of {run.name} on {', '.join(names)}", quiet)
-        parts += [strokes.count(run, images, seed, where) for images in sets]
-        own = run.record["data"]["name"]
-        comparable &= own in (found := {images.name for images in sets}) and len(found) > 1
-    counts = pd.concat(parts, ignore_index=True)
-    write_csv(counts, out / "stroke_counts.csv")
-    paths = [out / "stroke_counts.csv", *save_figure(counts_figure(counts), out / "stroke_counts")]
-    if comparable:
-        claims = strokes.claims(counts)
-        write_csv(claims, out / "stroke_claims.csv")
-        paths.append(out / "stroke_claims.csv")
-    else:
-        options.say("no claims: they compare a run's own data set with others; name both", quiet)
+    study = options.Target(part, data_root, limit, seed, transpose).study(names, device, quiet)
+    counts, claims, paths = stroke_counts(options.open_runs(runs), study, out)
     if json_output:
         options.print_json(counts.to_dict("records"))
         return
-    options.print_table(strokes.means(counts).drop(columns="run"))
-    if comparable:
+    options.print_table(means(counts).drop(columns="run"))
+    if claims.empty:
+        options.say("no claims: they compare a run's own data set with others; name both", quiet)
+    else:
         print()
-        said = claims[claims.paper].drop(columns=["run", "paper"])
-        options.print_table(said.assign(holds=said.holds.map({True: "yes", False: "no"})))
+        options.print_table(papers_own(claims))
     print("\n".join(map(str, paths)))

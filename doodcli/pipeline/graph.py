@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,18 +11,13 @@ import pandas as pd
 
 from doodcli.data.load import load_images
 from doodcli.errors import InputError
-from doodcli.experiments import likelihood
-from doodcli.experiments.reconstruct import reconstruct
+from doodcli.experiments import likelihood, strokes
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
 from doodcli.pipeline.engine import Task
-from doodcli.report.figures import (
-    curve_figure,
-    reconstruction_figure,
-    samples_figure,
-    save_figure,
-)
+from doodcli.pipeline.studies import Study, likelihoods, reconstructions, stroke_counts
+from doodcli.report.figures import curve_figure, samples_figure, save_figure
 from doodcli.report.tables import write_csv, write_tex
 from doodcli.settings import (
     PAPER_PROTOCOL,
@@ -30,8 +26,10 @@ from doodcli.settings import (
     change,
     change_by_text,
     check,
+    override,
     preset,
 )
+from doodcli.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +42,9 @@ VERSION = 1
 """Raised when the same settings would give other tables or pictures."""
 
 
+MAIN = "dood"
+"""The model whose drawings are shown stroke by stroke."""
+
 SAMPLES = 40
 """Drawings from the prior in the picture of samples."""
 
@@ -53,22 +54,36 @@ CURVE = ("elbo", "likelihood", "kl_marks", "kl_on", "kl_pen", "strokes", "error"
 
 @dataclass(frozen=True)
 class Profile:
-    """A preset with its data sets and the sizes of its evaluation."""
+    """A preset with what is trained on what, and the sizes of its evaluation."""
 
-    sources: tuple[str, ...]
+    trainings: tuple[tuple[str, str], ...]
+    """model and data set of each"""
     targets: tuple[str, ...]
     samples: int
     limit: int | None
     pictures: int = 8
+    changes: tuple[tuple[str, Any], ...] = ()
+    """of the preset's settings"""
 
 
 PAPER_SETS = ("mnist", "emnist", "kmnist", "quickdraw", "omniglot")
+OFFLINE_SETS = ("digits", "scribbles")
 PROFILES = {
-    "tiny": Profile(("digits", "scribbles"), ("digits", "scribbles"), 4, 16, 4),
-    "smoke": Profile(("digits", "scribbles"), ("digits", "scribbles"), 50, 200),
-    "laptop": Profile(("mnist",), PAPER_SETS, PAPER_PROTOCOL["samples"], 1000),
-    "paper": Profile(PAPER_SETS, PAPER_SETS, PAPER_PROTOCOL["samples"], None),
-}
+    "tiny": Profile(tuple(itertools.product(VARIANTS, ("digits",))), OFFLINE_SETS, 4, 16, 4),
+    "smoke": Profile((("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200),
+    # Every model learns from the same number of images, so that they can be compared.
+    "laptop": Profile(
+        tuple(itertools.product(VARIANTS, ("mnist",))), PAPER_SETS, PAPER_PROTOCOL["samples"], 300,
+        changes=(("learning.steps", 2400),),
+    ),
+    "paper": Profile(
+        (
+            *itertools.product(VARIANTS, ("mnist",)),
+            *itertools.product(("dood", "air-difference"), PAPER_SETS[1:]),
+        ),
+        PAPER_SETS, PAPER_PROTOCOL["samples"], None,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,18 +105,24 @@ class Suite:
             raise InputError(f"--profile {self.name}: choose from {', '.join(PROFILES)}")
         return PROFILES[self.name]
 
-    def settings(self, source: str) -> Settings:
-        """The settings with which a source's model is trained."""
-        base = change_by_text(preset(self.name), self.assignments)
-        return check(change(base, {"data.dataset": source, "seed": self.seed}))
+    def settings(self, model: str, source: str) -> Settings:
+        """The settings with which a model is trained on a data set."""
+        base = override(preset(self.name), dict(self.profile.changes))
+        base = change(base, {"model.name": model, "data.dataset": source, "seed": self.seed})
+        return check(change_by_text(base, self.assignments))
 
     def tasks(self) -> list[Task]:
         """Everything that the profile makes, in order."""
         profile = self.profile
-        trainings = [self._training(source) for source in profile.sources]
+        trainings = [self._training(*what) for what in profile.trainings]
         names = tuple(task.name for task in trainings)
         # `dood train` prints the folder of its run, also of one that is finished.
         runs = ",".join(f"$({task.command})" for task in trainings)
+        drawing = ",".join(
+            f"$({task.command})"
+            for task, (model, _) in zip(trainings, profile.trainings, strict=True)
+            if model == MAIN
+        )
         where = f"--dataset {','.join(profile.targets)} --seed {self.seed}{self._root()}"
         limit = f" --limit {profile.limit}" if profile.limit else ""
         out = f"--out {self.out}"
@@ -111,8 +132,13 @@ class Suite:
             "training": (self._curves, infos),
             "reconstruct": (
                 self._reconstruct,
-                f"dood reconstruct {runs} {where} --num {profile.pictures} {out}",
+                f"dood reconstruct {drawing} {where} --num {profile.pictures} {out}",
             ),
+            "compare": (
+                self._compare,
+                f"dood reconstruct {runs} {where} --num {profile.pictures} {out}/models",
+            ),
+            "strokes": (self._strokes, f"dood strokes count {runs} {where}{limit} {out}"),
             "samples": (self._samples, f"doodcli.load(RUN).imagine({SAMPLES}, seed={self.seed})"),
             "likelihood": (
                 self._likelihood,
@@ -127,29 +153,31 @@ class Suite:
 
     # ------------------------------------------------------------------ tasks
 
-    def _training(self, source: str) -> Task:
-        settings = self.settings(source)
+    def _training(self, model: str, source: str) -> Task:
+        settings = self.settings(model, source)
 
         def key() -> dict[str, Any]:
             # The run itself counts: results that came without their runs need them again.
-            path = self._path(source)
+            path = self._path(model, source)
             weights = open_run(path).provenance()["weights"] if path.exists() else None
             return {"run": path.name, "weights": weights}
 
         def work() -> list[Path]:
             run = train(settings, self.plan, self.listener)
-            path = self.out / f"run-{source}.json"
+            path = self.out / f"run-{model}-{source}.json"
             facts = {**run.provenance(), "settings": as_dict(run.settings)}
             self.out.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(facts, indent=1) + "\n")
             return [path]
 
-        changes = "".join(f" --set {text}" for text in self.assignments)
+        fixed = [f"{name}={value}" for name, value in self.profile.changes]
+        changes = "".join(f" --set {text}" for text in (*fixed, *self.assignments))
         command = (
-            f"dood train --dataset {source} --preset {self.name} --seed {self.seed} "
+            f"dood train --model {model} --dataset {source} --preset {self.name} "
+            f"--seed {self.seed} "
             f"--runs {self.plan.runs}{self._root()}{changes}"
         )
-        return Task(f"train-{source}", key, work, command)
+        return Task(f"train-{model}-{source}", key, work, command)
 
     def _key(self, experiment: str) -> Callable[[], dict[str, Any]]:
         """The key of an experiment on all runs: weights, targets, sizes, versions."""
@@ -157,10 +185,10 @@ class Suite:
         def key() -> dict[str, Any]:
             return {
                 "experiment": experiment,
-                "versions": [VERSION, likelihood.VERSION],
+                "versions": [VERSION, likelihood.VERSION, strokes.VERSION],
                 "weights": [run.provenance()["weights"] for run in self._runs()],
                 "targets": [
-                    self._images(name, "test").fingerprint for name in self.profile.targets
+                    self._images(None, name, "test").fingerprint for name in self.profile.targets
                 ],
                 "profile": str(self.profile),
                 "seed": self.seed,
@@ -174,7 +202,7 @@ class Suite:
             log = run.log()
             last = log.tail(5).mean().to_dict()
             rows.append({**run.provenance(), **{name: last[name] for name in CURVE}})
-            logs.append((run.record["data"]["name"], log))
+            logs.append((_label(run), log))
         columns = ["model", "source", "training_images", "training_minutes", *CURVE]
         return [
             *self._tables("training", pd.DataFrame(rows), columns, "Means over the last log rows."),
@@ -182,41 +210,37 @@ class Suite:
         ]
 
     def _reconstruct(self) -> Sequence[Path]:
-        rows = []
-        for run in self._runs():
-            sets = [self._images(n, "test", self.profile.pictures) for n in self.profile.targets]
-            rows.append([reconstruct(run, images, self.seed, self.plan.device) for images in sets])
-        table = pd.concat([item.table for row in rows for item in row], ignore_index=True)
-        write_csv(table, self.out / "reconstruct.csv")
-        figure = save_figure(reconstruction_figure(rows), self.out / "reconstruct")
-        return [self.out / "reconstruct.csv", *figure]
+        runs = [run for run in self._runs() if run.settings.model.name == MAIN]
+        return reconstructions(runs, self._study(self.profile.pictures), self.out)[1]
+
+    def _compare(self) -> Sequence[Path]:
+        study = self._study(self.profile.pictures)
+        return reconstructions(self._runs(), study, self.out / "models")[1]
+
+    def _strokes(self) -> Sequence[Path]:
+        _, claims, paths = stroke_counts(self._runs(), self._study(self.profile.limit), self.out)
+        text = "What the paper says of the number of strokes, and what was measured."
+        return [*paths, self._tex("stroke_claims", strokes.papers_own(claims), text)]
 
     def _samples(self) -> Sequence[Path]:
         pictures = []
         for run in self._runs():
             model = run.model(self.plan.device)
             drawings = model.imagine(SAMPLES, self.seed)
-            pictures.append((f"trained on {run.record['data']['name']}", model.render(drawings)))
+            pictures.append((_label(run), model.render(drawings)))
         return save_figure(samples_figure(pictures, 8), self.out / "samples")
 
     def _likelihood(self) -> Sequence[Path]:
-        profile = self.profile
-        targets = [self._images(name, "test", profile.limit) for name in profile.targets]
-        parts = [
-            likelihood.likelihoods(
-                run,
-                self._images(run.settings.data.dataset, "train"),
-                targets,
-                profile.samples,
-                self.seed,
-                self.plan.device,
-            )
-            for run in self._runs()
-        ]
+        table = likelihoods(
+            self._runs(),
+            self._study(self.profile.limit),
+            lambda run: self._images(run, run.settings.data.dataset, "train"),
+            self.profile.samples,
+        )
         columns = ["model", "source", "target", "images", "samples", "iwae_nats", "iwae_se",
                    "mean_abs_error", "mean_strokes"]  # fmt: skip
         text = "Log marginal likelihood, IWAE bound, nats an image; blank draws nothing."
-        return self._tables("likelihood", pd.concat(parts, ignore_index=True), columns, text)
+        return self._tables("likelihood", table, columns, text)
 
     # ---------------------------------------------------------------- helpers
 
@@ -224,24 +248,41 @@ class Suite:
         self, name: str, table: pd.DataFrame, columns: list[str], caption: str
     ) -> list[Path]:
         write_csv(table, self.out / f"{name}.csv")
-        shown = table[columns].map(_for_print)
-        write_tex(shown, self.out / f"{name}.tex", caption, f"tab:{self.name}-{name}")
-        return [self.out / f"{name}.csv", self.out / f"{name}.tex"]
+        return [self.out / f"{name}.csv", self._tex(name, table[columns], caption)]
 
-    def _path(self, source: str) -> Path:
-        return self.plan.runs / run_name(self.settings(source), self._images(source))
+    def _tex(self, name: str, table: pd.DataFrame, caption: str) -> Path:
+        path = self.out / f"{name}.tex"
+        write_tex(table.map(_for_print), path, caption, f"tab:{self.name}-{name}")
+        return path
+
+    def _path(self, model: str, source: str) -> Path:
+        settings = self.settings(model, source)
+        return self.plan.runs / run_name(settings, self._images(None, source, "train"))
 
     def _runs(self) -> list[Run]:
-        return [open_run(self._path(source)) for source in self.profile.sources]
+        return [open_run(self._path(*what)) for what in self.profile.trainings]
 
-    def _images(self, name: str, part: str = "train", limit: int | None = None) -> ImageSet:
-        side = self.settings(name).model.resolution
-        return load_images(
-            name, part, data_root=self.plan.data_root, resolution=side, limit=limit, seed=self.seed
+    def _study(self, limit: int | None) -> Study:
+        return Study(
+            self.profile.targets,
+            lambda run, name: self._images(run, name, "test", limit),
+            self.seed,
+            self.plan.device,
         )
+
+    def _images(self, run: Run | None, name: str, part: str, limit: int | None = None) -> ImageSet:
+        settings = run.settings if run else self.settings(MAIN, name)
+        return load_images(
+            name, part, data_root=self.plan.data_root, resolution=settings.model.resolution,
+            limit=limit, seed=self.seed,
+        )  # fmt: skip
 
     def _root(self) -> str:
         return f" --data-root {self.plan.data_root}" if self.plan.data_root else ""
+
+
+def _label(run: Run) -> str:
+    return f"{run.settings.model.name}, {run.record['data']['name']}"
 
 
 def _for_print(value: Any) -> str:
