@@ -80,11 +80,19 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             "",
             "",
         ),
+        *(
+            (
+                f"training {row['model']}, {row['parameters'] / 1e6:.2f} M parameters",
+                of(row["images_per_s"], "images/s"),
+                "",
+                "",
+            )
+            for row in result["models"]
+        ),
     ]
 
 
 def _print_table(result: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -94,7 +102,7 @@ def _print_table(result: dict[str, Any]) -> None:
     for row in _rows(result):
         table.add_row(*row)
     around = result["environment"]
-    console = Console(soft_wrap=True, highlight=False)
+    console = options.console()
     console.print(table)
     console.print(
         f"{around['device']}, {around['threads']} threads, torch {around['torch']}, "

@@ -14,6 +14,7 @@ from doodcli.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from doodcli.data.load import ImageSet
     from doodcli.learning.runs import Run
@@ -183,7 +184,6 @@ class Target(NamedTuple):
 def print_table(frame: pd.DataFrame) -> None:
     """A table for people, on stdout."""
     from pandas.api.types import is_numeric_dtype
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -191,8 +191,14 @@ def print_table(frame: pd.DataFrame) -> None:
         table.add_column(name, justify="right" if is_numeric_dtype(frame[name]) else "left")
     for values in frame.itertuples(index=False):
         table.add_row(*(_text(value) for value in values))
-    # Where no terminal gives a width, a line is as long as its table.
-    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    console().print(table)
+
+
+def console() -> Console:
+    """Where tables are printed; no terminal gives no width, so that a line is as long as it is."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDE, soft_wrap=True, highlight=False)
 
 
 def _text(value: Any) -> str:

@@ -29,6 +29,7 @@ from doodcli.model.noise import noise_for
 from doodcli.model.prior import PEN
 from doodcli.model.renderer import stroke_picture
 from doodcli.settings import change, preset
+from doodcli.variants import VARIANTS
 from doodcli.version import __version__, git_version
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def benchmark(
     result["train"] = bench_train(sizes, device)
     tell("inference and likelihood: preset laptop")
     result |= bench_evaluation(sizes, device)
+    tell("models: a training step of every variant")
+    result["models"] = bench_models(sizes, device)
     return {**result, "quick": quick, "environment": environment(device)}
 
 
@@ -188,6 +191,32 @@ def bench_evaluation(sizes: Sizes, device: str) -> dict[str, Any]:
             "samples": sizes.samples,
         },
     }
+
+
+def bench_models(sizes: Sizes, device: str) -> list[dict[str, Any]]:
+    """Parameters of every variant, and images a second of its training step, in turns."""
+    images = ink_images(sizes.images, device)
+    index = torch.arange(len(images))
+    trainers = {
+        name: Trainer(_training_settings(sizes, name), images, index, device) for name in VARIANTS
+    }
+    steps = {name: trainer.steps() for name, trainer in trainers.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for turn in range(1 + sizes.eval_rounds):
+        for name in VARIANTS:
+            took = _seconds(lambda training=steps[name]: next(training), device)  # type: ignore[misc]
+            if turn:  # the first is a warm-up
+                seconds[name].append(took)
+    return [
+        {
+            "model": name,
+            "parameters": sum(p.numel() for p in trainer.model.parameters()),
+            "images_per_s": sizes.batch / statistics.median(seconds[name]),
+            "strokes": _mean_strokes(trainer.model, images),
+            "batch": sizes.batch,
+        }
+        for name, trainer in trainers.items()
+    ]
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -312,13 +341,20 @@ def peak_live_bytes(run: Callable[[], object]) -> int:
 # -------------------------------------------------------------------- helpers
 
 
-def _training_settings(sizes: Sizes) -> Settings:
+def _training_settings(sizes: Sizes, model: str = "dood") -> Settings:
     """Preset `laptop` at the batch size of the comparison, drawing as many strokes as it ever does.
 
     The preset itself starts with one stroke a drawing; to time that would flatter it.
     """
-    changes = {"batch_size": sizes.batch, "stop_delay": 0, "draw_bias": 2.0}
-    return change(preset("laptop"), {f"learning.{name}": v for name, v in changes.items()})
+    return change(
+        preset("laptop"),
+        {
+            "model.name": model,
+            "learning.batch_size": sizes.batch,
+            "learning.stop_delay": 0,
+            "learning.draw_bias": 2.0,
+        },
+    )
 
 
 def _random_strokes(count: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
