@@ -195,7 +195,6 @@ def _check(name: str, root: Path) -> dict[str, Any]:
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     def shown(value: int | str | None) -> str:
@@ -225,7 +224,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             shown(row["remark"]),
         )
     # Into a pipe or a file nothing is to be wrapped: rich would take 80 columns.
-    Console(width=None if sys.stdout.isatty() else 400).print(table)
+    options.console().print(table)
 
 
 @contextmanager

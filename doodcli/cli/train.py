@@ -18,14 +18,22 @@ def train(
     dataset: Annotated[
         str | None, typer.Option(help="A data set's name, or a path to one [default: mnist].")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The model variant [default: dood].")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="dood, dood-eg, dood-dr, dood-sp, air or air-difference [default: dood]."
+        ),
+    ] = None,
     preset: Annotated[str, typer.Option(help="tiny, smoke, laptop or paper.")] = "laptop",
     steps: Annotated[int | None, typer.Option(help="Gradient steps.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of training instead.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Adam's rate after the warm-up.")] = None,
-    pen: Annotated[str | None, typer.Option(help="latent, global or amortised.")] = None,
+    pen: Annotated[str | None, typer.Option(help="latent, global, amortised or none.")] = None,
     place: Annotated[str | None, typer.Option(help="points or image.")] = None,
+    likelihood: Annotated[
+        str | None, typer.Option(help="laplace or normal, around the canvas.")
+    ] = None,
     beta: Annotated[float | None, typer.Option(help="Weight on the stopping variable.")] = None,
     beta_on: Annotated[str | None, typer.Option(help="stop or signal.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder that holds the run folders.")] = Path("runs"),
@@ -60,7 +68,7 @@ def train(
     """
     direct = {
         "data.dataset": dataset, "data.transpose": transpose, "model.name": model,
-        "model.pen": pen, "model.place": place,
+        "model.pen": pen, "model.place": place, "model.likelihood": likelihood,
         "learning.steps": steps, "learning.minutes": minutes, "learning.batch_size": batch_size,
         "learning.lr": lr, "learning.beta": beta, "learning.beta_on": beta_on, "seed": seed,
     }  # fmt: skip
