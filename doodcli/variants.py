@@ -17,6 +17,9 @@ SLOTS: dict[str, Any] = {
 }
 """The slots, and what fills them in `dood`."""
 
+AIR_BETA = 7.0
+"""With DooD's 4, AIR uses all six parts on everything; with 12, one (MNIST, training batches)."""
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "dood": {},
     # The ablations of Section 4: execution guidance, spline renderer, sequential prior.
@@ -32,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "model.memories": "one",
         "model.pen": "none",
         "model.place": "image",
+        "learning.beta": AIR_BETA,
     },
     "air-difference": {
         "model.latent": "code",
@@ -40,6 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "model.memories": "one",
         "model.pen": "none",
         "model.place": "image",
+        "learning.beta": AIR_BETA,
     },
 }
 
