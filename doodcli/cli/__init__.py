@@ -6,7 +6,17 @@ import sys
 
 import typer
 
-from doodcli.cli import bench, data, info, likelihood, reconstruct, reproduce, strokes, train
+from doodcli.cli import (
+    bench,
+    data,
+    info,
+    likelihood,
+    reconstruct,
+    reproduce,
+    strokes,
+    train,
+    transfer,
+)
 from doodcli.errors import InputError, RunFailed
 
 app = typer.Typer(
@@ -21,6 +31,7 @@ app.command()(train.train)
 app.command()(info.info)
 app.command()(reconstruct.reconstruct)
 app.command()(likelihood.likelihood)
+app.command()(transfer.transfer_grid)
 app.command()(bench.bench)
 app.command()(reproduce.reproduce)
 app.command()(info.settings)

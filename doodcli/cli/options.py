@@ -61,6 +61,14 @@ def commas(text: str, option: str) -> list[str]:
     return items
 
 
+def numbers(text: str, option: str) -> tuple[int, ...]:
+    """The seeds of a list option.  InputError for what is none."""
+    items = commas(text, option)
+    if not all(item.isdigit() and int(item) < 2**32 for item in items):
+        raise InputError(f"{option} {text}: must be whole numbers from 0 with commas between")
+    return tuple(map(int, items))
+
+
 def device(name: str) -> str:
     """A device that is there: `auto` is the accelerator if there is one.  Else InputError."""
     import torch

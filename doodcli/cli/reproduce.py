@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from doodcli.cli import options
+
+if TYPE_CHECKING:
+    from doodcli.pipeline.engine import Task
+    from doodcli.pipeline.graph import Suite
 
 
 def reproduce(
@@ -31,13 +35,24 @@ def reproduce(
     command goes on from there.
     """
     from doodcli.cli.train import progress
-    from doodcli.learning.train import Plan, Stopped
-    from doodcli.pipeline import engine
+    from doodcli.learning.train import Plan
     from doodcli.pipeline.graph import Suite
+    from doodcli.pipeline.graph import profile as profile_of
 
     plan = Plan(runs, data_root=data_root, device=options.device(device))
-    suite = Suite(profile, out / profile, plan, seed, progress(quiet), tuple(assignments or ()))
-    tasks, ledger = suite.tasks(), engine.Ledger(suite.out / "ledger.json")
+    suite = Suite(
+        profile, profile_of(profile), out / profile, plan, (seed,), progress(quiet),
+        tuple(assignments or ()),
+    )  # fmt: skip
+    do(suite, suite.tasks(), json_output=json_output, quiet=quiet, dry_run=dry_run)
+
+
+def do(suite: Suite, tasks: list[Task], *, json_output: bool, quiet: bool, dry_run: bool) -> None:
+    """Do the tasks, or show what would be done; exit code 1 when one failed."""
+    from doodcli.learning.train import Stopped
+    from doodcli.pipeline import engine
+
+    ledger = engine.Ledger(suite.out / "ledger.json")
     if dry_run:
         states = engine.plan(tasks, ledger).states
         rows = [{"task": t.name, "state": states[t.name], "command": t.command} for t in tasks]
@@ -51,9 +66,10 @@ def reproduce(
     if json_output:
         options.print_json(vars(outcome))
     else:
+        width = max(map(len, outcome.states))
         for name, state in outcome.states.items():
-            reason = outcome.reasons.get(name, "")
-            print(f"{state:8s} {name:20s} {outcome.seconds.get(name, 0):6.0f} s  {reason}".rstrip())
+            line = f"{state:8s} {name:{width}s} {outcome.seconds.get(name, 0):6.0f} s"
+            print(f"{line}  {outcome.reasons.get(name, '')}".rstrip())
         print(f"results are in {suite.out}")
     if outcome.failed:
         options.say(f"dood: failed: {', '.join(outcome.failed)}")

@@ -82,12 +82,12 @@ def likelihoods(
     page = BlankPage.fitted(source, run.settings.model)
     rows = []
     for target in targets:
-        rows.append(_row_of_run(run, model, target, samples, seed))
+        rows.append(row_of_run(run, model, target, samples, seed))
         rows.append(page.row(target))
     return pd.DataFrame(rows).astype({"samples": "Int64", "images": "Int64", "steps": "Int64"})
 
 
-def _row_of_run(
+def row_of_run(
     run: Run, model: DrawingModel, target: ImageSet, samples: int, seed: int
 ) -> dict[str, object]:
     """What a run gives to a target, with everything that made the number.

@@ -35,6 +35,8 @@ class Task:
     command: str
     """what does the same by hand, in a shell"""
     needs: tuple[str, ...] = ()
+    soft: tuple[str, ...] = ()
+    """comes after these too, but makes do with those of them that did not fail"""
 
 
 @dataclass
@@ -56,12 +58,15 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.entries = self._read()
+
+    def _read(self) -> dict[str, Any]:
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             entries = None
         # A lost or broken ledger costs time, not results: the tasks are done again.
-        self.entries: dict[str, Any] = entries if isinstance(entries, dict) else {}
+        return entries if isinstance(entries, dict) else {}
 
     def is_done(self, task: Task) -> bool:
         """Whether the task's key is the one recorded, and its files are as they were."""
@@ -76,6 +81,8 @@ class Ledger:
     def enter(self, task: Task, files: Sequence[Path], seconds: float) -> None:
         """Record a task that was done just now."""
         root = self.path.parent
+        # Another process may have done other tasks of the same ledger meanwhile.
+        self.entries |= self._read()
         # Absolute paths would not survive a move of the folder.
         inside = {str(path.relative_to(root)): _of_file(path) for path in files}
         self.entries[task.name] = {
@@ -89,7 +96,7 @@ def plan(tasks: Sequence[Task], ledger: Ledger) -> Outcome:
     """What would be done, without doing it: each task is done, missing, or waits for one."""
     outcome = Outcome()
     for task in tasks:
-        waits = [need for need in task.needs if outcome.states[need] != DONE]
+        waits = [need for need in (*task.needs, *task.soft) if outcome.states[need] != DONE]
         try:
             done = not waits and ledger.is_done(task)
         except InputError:  # what it depends on is not there, so neither is its result

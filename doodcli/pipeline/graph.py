@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from doodcli.data.load import load_images
-from doodcli.errors import InputError
-from doodcli.experiments import likelihood, strokes
+from doodcli.errors import InputError, RunFailed
+from doodcli.experiments import strokes
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
+from doodcli.pipeline import grid
 from doodcli.pipeline.engine import Task
-from doodcli.pipeline.studies import Study, likelihoods, reconstructions, stroke_counts
+from doodcli.pipeline.studies import Study, reconstructions, stroke_counts
+from doodcli.report import paper
 from doodcli.report.figures import curve_figure, samples_figure, save_figure
 from doodcli.report.tables import write_csv, write_tex
 from doodcli.settings import (
@@ -66,7 +68,6 @@ class Profile:
     """of training, by model, instead of the preset's length"""
 
 
-PAPER_SETS = ("mnist", "emnist", "kmnist", "quickdraw", "omniglot")
 OFFLINE_SETS = ("digits", "scribbles")
 PROFILES = {
     "tiny": Profile(tuple(itertools.product(VARIANTS, ("digits",))), OFFLINE_SETS, 4, 16, 4),
@@ -74,17 +75,42 @@ PROFILES = {
     # Every model learns from the same number of images; AIR's steps are so much cheaper that it
     # gets more of them, to train as long.
     "laptop": Profile(
-        tuple(itertools.product(VARIANTS, ("mnist",))), PAPER_SETS, PAPER_PROTOCOL["samples"], 300,
+        tuple(itertools.product(VARIANTS, ("mnist",))), paper.SETS, PAPER_PROTOCOL["samples"], 300,
         steps={name: 6000 if name.startswith("air") else 2400 for name in VARIANTS},
     ),
     "paper": Profile(
         (
             *itertools.product(VARIANTS, ("mnist",)),
-            *itertools.product(("dood", "air-difference"), PAPER_SETS[1:]),
+            *itertools.product(("dood", "air-difference"), paper.SETS[1:]),
         ),
-        PAPER_SETS, PAPER_PROTOCOL["samples"], None,
+        paper.SETS, PAPER_PROTOCOL["samples"], None,
     ),
 }  # fmt: skip
+
+
+def profile(name: str, option: str = "--profile") -> Profile:
+    """The profile of that name; InputError when there is none."""
+    if name not in PROFILES:
+        raise InputError(f"{option} {name}: choose from {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+class Training(NamedTuple):
+    """One run of a suite."""
+
+    model: str
+    source: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """In the names of files and tasks."""
+        return f"{self.model}-{self.source}-s{self.seed}"
+
+    @property
+    def task(self) -> str:
+        """The task that trains it."""
+        return f"train-{self.name}"
 
 
 @dataclass(frozen=True)
@@ -92,24 +118,30 @@ class Suite:
     """A profile, and where its runs and results live."""
 
     name: str
+    profile: Profile
     out: Path
     plan: Plan
-    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
+    """of trainings; the first is also that of the evaluations, and its runs are the drawn ones"""
     listener: Listener | None = None
     assignments: tuple[str, ...] = ()
     """changes of the preset's settings, as in --set"""
+    may_train: bool = True
 
     @property
-    def profile(self) -> Profile:
-        """The profile of that name; InputError when there is none."""
-        if self.name not in PROFILES:
-            raise InputError(f"--profile {self.name}: choose from {', '.join(PROFILES)}")
-        return PROFILES[self.name]
+    def seed(self) -> int:
+        """The seed of the evaluations."""
+        return self.seeds[0]
 
-    def settings(self, model: str, source: str) -> Settings:
+    @property
+    def trainings(self) -> list[Training]:
+        """Every run of the suite."""
+        return [Training(*what, seed) for what in self.profile.trainings for seed in self.seeds]
+
+    def settings(self, model: str, source: str, seed: int) -> Settings:
         """The settings with which a model is trained on a data set."""
         base = override(preset(self.name), self._length(model))
-        base = change(base, {"model.name": model, "data.dataset": source, "seed": self.seed})
+        base = change(base, {"model.name": model, "data.dataset": source, "seed": seed})
         return check(change_by_text(base, self.assignments))
 
     def _length(self, model: str) -> dict[str, int]:
@@ -119,20 +151,16 @@ class Suite:
     def tasks(self) -> list[Task]:
         """Everything that the profile makes, in order."""
         profile = self.profile
-        trainings = [self._training(*what) for what in profile.trainings]
-        names = tuple(task.name for task in trainings)
+        shown = [what for what in self.trainings if what.seed == self.seed]
+        names = tuple(what.task for what in shown)
         # `dood train` prints the folder of its run, also of one that is finished.
-        runs = ",".join(f"$({task.command})" for task in trainings)
-        drawing = ",".join(
-            f"$({task.command})"
-            for task, (model, _) in zip(trainings, profile.trainings, strict=True)
-            if model == MAIN
-        )
-        where = f"--dataset {','.join(profile.targets)} --seed {self.seed}{self._root()}"
+        runs = ",".join(f"$({self.command(what)})" for what in shown)
+        drawing = ",".join(f"$({self.command(what)})" for what in shown if what.model == MAIN)
+        where = f"--dataset {','.join(profile.targets)} --seed {self.seed}{self.root()}"
         limit = f" --limit {profile.limit}" if profile.limit else ""
         out = f"--out {self.out}"
         # `dood info` takes one run at a time.
-        infos = "; ".join(f"dood info $({task.command})" for task in trainings)
+        infos = "; ".join(f"dood info $({self.command(what)})" for what in shown)
         commands: dict[str, tuple[Callable[[], Sequence[Path]], str]] = {
             "training": (self._curves, infos),
             "reconstruct": (
@@ -145,44 +173,59 @@ class Suite:
             ),
             "strokes": (self._strokes, f"dood strokes count {runs} {where}{limit} {out}"),
             "samples": (self._samples, f"doodcli.load(RUN).imagine({SAMPLES}, seed={self.seed})"),
-            "likelihood": (
-                self._likelihood,
-                f"dood likelihood {runs} {where} --samples {profile.samples}{limit} {out}",
-            ),
         }
         experiments = [
             Task(name, self._key(name), work, command, names)
             for name, (work, command) in commands.items()
         ]
-        return [*trainings, *experiments]
+        return [*self.training_tasks(), *experiments, *grid.tasks(self)]
+
+    def training_tasks(self) -> list[Task]:
+        """Every run of the suite."""
+        return [self._training(what) for what in self.trainings]
+
+    def run(self, what: Training) -> Run:
+        """A run that was trained.  InputError when it was not."""
+        return open_run(self._path(what))
+
+    def trained(self, what: Training) -> bool:
+        """Whether a run is there and finished."""
+        try:
+            return bool(self.run(what).checkpoint.facts["finished"])
+        except InputError:
+            return False
+
+    def command(self, what: Training) -> str:
+        """The command that trains a run, and prints its folder."""
+        length = "".join(f" --steps {steps}" for steps in self._length(what.model).values())
+        changes = length + "".join(f" --set {text}" for text in self.assignments)
+        return (
+            f"dood train --model {what.model} --dataset {what.source} --preset {self.name} "
+            f"--seed {what.seed} --runs {self.plan.runs}{self.root()}{changes}"
+        )
 
     # ------------------------------------------------------------------ tasks
 
-    def _training(self, model: str, source: str) -> Task:
-        settings = self.settings(model, source)
+    def _training(self, what: Training) -> Task:
+        settings = self.settings(*what)
 
         def key() -> dict[str, Any]:
             # The run itself counts: results that came without their runs need them again.
-            path = self._path(model, source)
+            path = self._path(what)
             weights = open_run(path).provenance()["weights"] if path.exists() else None
             return {"run": path.name, "weights": weights}
 
         def work() -> list[Path]:
+            if not (self.may_train or self.trained(what)):
+                raise RunFailed(f"is not trained; {self.command(what)}")
             run = train(settings, self.plan, self.listener)
-            path = self.out / f"run-{model}-{source}.json"
+            path = self.out / f"run-{what.name}.json"
             facts = {**run.provenance(), "settings": as_dict(run.settings)}
             self.out.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(facts, indent=1) + "\n")
             return [path]
 
-        length = "".join(f" --steps {steps}" for steps in self._length(model).values())
-        changes = length + "".join(f" --set {text}" for text in self.assignments)
-        command = (
-            f"dood train --model {model} --dataset {source} --preset {self.name} "
-            f"--seed {self.seed} "
-            f"--runs {self.plan.runs}{self._root()}{changes}"
-        )
-        return Task(f"train-{model}-{source}", key, work, command)
+        return Task(what.task, key, work, self.command(what))
 
     def _key(self, experiment: str) -> Callable[[], dict[str, Any]]:
         """The key of an experiment on all runs: weights, targets, sizes, versions."""
@@ -190,7 +233,7 @@ class Suite:
         def key() -> dict[str, Any]:
             return {
                 "experiment": experiment,
-                "versions": [VERSION, likelihood.VERSION, strokes.VERSION],
+                "versions": [VERSION, strokes.VERSION],
                 "weights": [run.provenance()["weights"] for run in self._runs()],
                 "targets": [
                     self._images(None, name, "test").fingerprint for name in self.profile.targets
@@ -235,18 +278,6 @@ class Suite:
             pictures.append((_label(run), model.render(drawings)))
         return save_figure(samples_figure(pictures, 8), self.out / "samples")
 
-    def _likelihood(self) -> Sequence[Path]:
-        table = likelihoods(
-            self._runs(),
-            self._study(self.profile.limit),
-            lambda run: self._images(run, run.settings.data.dataset, "train"),
-            self.profile.samples,
-        )
-        columns = ["model", "source", "target", "images", "samples", "iwae_nats", "iwae_se",
-                   "mean_abs_error", "mean_strokes"]  # fmt: skip
-        text = "Log marginal likelihood, IWAE bound, nats an image; blank draws nothing."
-        return self._tables("likelihood", table, columns, text)
-
     # ---------------------------------------------------------------- helpers
 
     def _tables(
@@ -260,12 +291,13 @@ class Suite:
         write_tex(table.map(_for_print), path, caption, f"tab:{self.name}-{name}")
         return path
 
-    def _path(self, model: str, source: str) -> Path:
-        settings = self.settings(model, source)
-        return self.plan.runs / run_name(settings, self._images(None, source, "train"))
+    def _path(self, what: Training) -> Path:
+        images = self._images(None, what.source, "train")
+        return self.plan.runs / run_name(self.settings(*what), images)
 
     def _runs(self) -> list[Run]:
-        return [open_run(self._path(*what)) for what in self.profile.trainings]
+        """The runs that are drawn and counted: those of the first seed."""
+        return [self.run(what) for what in self.trainings if what.seed == self.seed]
 
     def _study(self, limit: int | None) -> Study:
         return Study(
@@ -276,13 +308,14 @@ class Suite:
         )
 
     def _images(self, run: Run | None, name: str, part: str, limit: int | None = None) -> ImageSet:
-        settings = run.settings if run else self.settings(MAIN, name)
+        settings = run.settings if run else self.settings(MAIN, name, self.seed)
         return load_images(
             name, part, data_root=self.plan.data_root, resolution=settings.model.resolution,
             limit=limit, seed=self.seed,
         )  # fmt: skip
 
-    def _root(self) -> str:
+    def root(self) -> str:
+        """The option that names the folder of the data, in a command."""
         return f" --data-root {self.plan.data_root}" if self.plan.data_root else ""
 
 

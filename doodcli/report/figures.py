@@ -15,6 +15,7 @@ from doodcli.errors import InputError
 from doodcli.model.model import as_input
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -193,4 +194,42 @@ def counts_figure(counts: pd.DataFrame) -> Figure:
         axis.legend(title="set (mean)", fontsize=6, title_fontsize=6)
     axes[0].set_ylabel("share of drawings", fontsize=7)
     figure.tight_layout(pad=0.4)
+    return figure
+
+
+def transfer_figure(cells: pd.DataFrame, drawn: Mapping[tuple[str, str], Reconstruction]) -> Figure:
+    """A heat map of sources (rows) and targets (Fig. 4), with targets and drawings in each cell.
+
+    `cells` has `source`, `target` and `iwae_nats`; `drawn` the reconstructions, by source and
+    target, of the cells that have some.
+    """
+    sources, targets = list(dict.fromkeys(cells.source)), list(dict.fromkeys(cells.target))
+    value = cells.set_index(["source", "target"]).iwae_nats
+    shades = mpl.colormaps["YlGn"]
+    scale = mpl.colors.Normalize(value.min(), max(value.max(), value.min() + 1))
+    figure = Figure(figsize=(1.55 * len(targets) + 0.8, 1.45 * len(sources) + 0.4))
+    axes = figure.subplots(len(sources), len(targets), squeeze=False)
+    for row, source in enumerate(sources):
+        for column, target in enumerate(targets):
+            axis = axes[row][column]
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if row == 0:
+                axis.set_title(target, fontsize=8)
+            if column == 0:
+                axis.set_ylabel(source, fontsize=8)
+            if (source, target) not in value:
+                continue
+            nats = value[source, target]
+            axis.set_facecolor(shades(0.75 * scale(nats)))
+            axis.text(0.5, 0.03, f"{nats:,.0f}", ha="center", va="bottom", fontsize=8,
+                      transform=axis.transAxes)  # fmt: skip
+            if (source, target) in drawn:
+                item = drawn[source, target]
+                tiles = torch.cat([item.targets, item.canvases[-1].clamp(0, 1)])[:, None].cpu()
+                grid = make_grid(1 - tiles, nrow=len(item.targets), padding=1, pad_value=0.8)
+                inset = axis.inset_axes((0.04, 0.22, 0.92, 0.75))
+                inset.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
+                inset.axis("off")
+    figure.tight_layout(pad=0.3)
     return figure

@@ -22,15 +22,22 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     _write(path, lambda draft: frame.to_csv(draft, index=False, lineterminator="\n"))
 
 
-def write_tex(frame: pd.DataFrame, path: Path, caption: str, label: str) -> None:
+def write_tex(
+    frame: pd.DataFrame, path: Path, caption: str, label: str, bold: pd.DataFrame | None = None
+) -> None:
     """A table that `\\input` takes, in a document that loads booktabs.
 
     Numbers are formatted by the caller: a column of text stays as it is, but for characters that
-    LaTeX takes for commands.
+    LaTeX takes for commands.  `bold` says which cells are bold, row by row, of some columns.
     """
     style = frame.style.hide(axis="index").format(escape="latex").format_index(
         escape="latex", axis=1
     )  # fmt: skip
+    if bold is not None:
+        marks = bold.reindex(columns=frame.columns, fill_value=False)
+        style = style.apply(
+            lambda _: marks.map(lambda best: "textbf:--rwrap;" if best else ""), axis=None
+        )
     columns = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in frame.dtypes)
     text = style.to_latex(
         column_format=columns,
