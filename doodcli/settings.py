@@ -210,7 +210,8 @@ def preset(name: str) -> Settings:
 
 def change(settings: Settings, values: dict[str, Any]) -> Settings:
     """Settings with some fields changed; keys are dotted, as in ``model.strokes``."""
-    for key, value in values.items():
+    # A variant sets what it is made of, so its name comes before what is changed of that.
+    for key, value in sorted(values.items(), key=lambda item: item[0] != "model.name"):
         room, _, name = key.rpartition(".")
         owner = getattr(settings, room, None) if room else settings
         if not dataclasses.is_dataclass(owner) or name not in _types(owner):
@@ -222,7 +223,8 @@ def change(settings: Settings, values: dict[str, Any]) -> Settings:
         if key == "model.name":
             if checked not in VARIANTS:
                 raise InputError(f"{key}={value}: choose from {', '.join(VARIANTS)}")
-            settings = change(settings, slots(checked))
+            left = {key: flat(Settings())[key] for key in VARIANTS[settings.model.name]}
+            settings = change(settings, {**left, **slots(checked)})
             owner = settings.model
         changed: Any = dataclasses.replace(owner, **{name: checked})  # type: ignore[type-var]
         settings = with_rooms(settings, **{room: changed}) if room else changed

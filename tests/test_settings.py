@@ -8,6 +8,7 @@ import pytest
 
 from doodcli import settings as s
 from doodcli.errors import InputError
+from doodcli.variants import SLOTS, VARIANTS
 
 
 def test_presets_keep_to_the_papers_protocol():
@@ -110,3 +111,124 @@ def test_every_setting_has_a_help_text():
     described = dict(s.describe())
     assert described.keys() == s.flat(s.Settings()).keys()
     assert all(described.values())
+
+
+def named(name, **values):
+    """The tiny preset's settings of a variant, then changed."""
+    return s.change(s.preset("tiny"), {"model.name": name, **values})
+
+
+def filled(settings):
+    """Latent, decoder, guidance, prior, memories, pen and place."""
+    m = settings.model
+    return m.latent, m.decoder, m.guidance, m.prior, m.memories, m.pen, m.place
+
+
+# As in Section 4 of the paper: AIR has neither curves nor a canvas that guides, and so on.
+PAPERS = {
+    "dood": ("points", "spline", True, "learned", "two", "latent", "points"),
+    "dood-eg": ("points", "spline", False, "learned", "two", "latent", "points"),
+    "dood-dr": ("points", "neural", True, "learned", "two", "latent", "image"),
+    "dood-sp": ("points", "spline", True, "fixed", "two", "latent", "points"),
+    "air": ("code", "neural", False, "fixed", "one", "none", "image"),
+    "air-difference": ("code", "neural", True, "fixed", "one", "none", "image"),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variants_name_fills_its_slots_and_nothing_else(name):
+    settings = named(name)
+    assert s.check(settings) is settings
+    assert filled(settings) == PAPERS[name]
+    before, after = s.flat(s.preset("tiny")), s.flat(settings)
+    moved = {key for key in after if after[key] != before[key]}
+    allowed = {"model.name", "model.pen", "model.place", *SLOTS}
+    assert moved <= allowed | VARIANTS[name].keys()
+    assert all(after[key] == value for key, value in VARIANTS[name].items())
+
+
+def test_what_a_user_says_counts_more_than_where_a_variant_starts():
+    for name in VARIANTS:
+        assert named(name, **{"learning.beta": 2.5}).learning.beta == 2.5
+        assert named(name, **{"model.place": "image"}).model.place == "image"
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_another_name_empties_the_slots_that_the_first_had_filled(name):
+    for other in VARIANTS:
+        again = s.change(named(name), {"model.name": other})
+        assert again.model == named(other).model
+        assert filled(again) == PAPERS[other]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variants_settings_survive_json(name):
+    changes = {"model.strokes": 4, "model.likelihood": "normal", "learning.beta": 2.5}
+    if name not in ("air", "air-difference"):
+        changes |= {"model.pen": "global"}
+    for one in (named(name), named(name, **changes)):
+        assert s.from_dict(json.loads(json.dumps(s.as_dict(one)))) == one
+
+
+OTHERWISE = {
+    "model.latent": ("points", "code"),
+    "model.decoder": ("spline", "neural"),
+    "model.guidance": (True, False),
+    "model.prior": ("learned", "fixed"),
+    "model.memories": ("two", "one"),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("slot", SLOTS)
+def test_a_slot_that_contradicts_the_name_is_refused_in_one_line(name, slot):
+    own = s.flat(named(name))[slot]
+    (other,) = set(OTHERWISE[slot]) - {own}
+    with pytest.raises(InputError) as refusal:
+        s.check(named(name, **{slot: other}))
+    text = str(refusal.value)
+    assert "\n" not in text
+    for words in (f"{slot}={other}", f"{name} has {own}", "doodcli/variants.py"):
+        assert words in text
+
+
+def test_every_slot_is_tried_against_its_name():
+    assert OTHERWISE.keys() == SLOTS.keys()
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones():
+    with pytest.raises(InputError, match=r"model\.name=dodo: choose from dood, .*air-difference"):
+        s.change_by_text(s.preset("tiny"), ["model.name=dodo"])
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_only_codes_are_drawn_without_a_pen(name):
+    wrong = ["latent", "global", "amortised"] if PAPERS[name][0] == "code" else ["none"]
+    for pen in ("latent", "global", "amortised", "none"):
+        settings = named(name, **{"model.pen": pen})
+        if pen in wrong:
+            with pytest.raises(InputError, match=f"model.pen={pen}: {name} has {PAPERS[name][5]}"):
+                s.check(settings)
+        else:
+            assert s.check(settings).model.pen == pen
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_only_a_curve_has_points_to_be_moved(name):
+    settings = named(name, **{"model.place": "points"})
+    if PAPERS[name][1] == "neural":
+        with pytest.raises(InputError, match=f"model.place=points: {name} has no curve"):
+            s.check(settings)
+    else:
+        s.check(settings)
+    s.check(named(name, **{"model.place": "image"}))
+
+
+def test_two_variants_of_the_same_settings_are_two_runs():
+    hashes = {s.settings_hash(named(name), "f") for name in VARIANTS}
+    assert len(hashes) == len(VARIANTS)
+
+
+def test_a_code_needs_a_coordinate():
+    with pytest.raises(InputError, match=r"model\.code=0"):
+        s.check(named("air", **{"model.code": 0}))

@@ -54,8 +54,8 @@ WIDE = 1000
 
 
 def commas(text: str, option: str) -> list[str]:
-    """The items of a list option.  InputError when there are none."""
-    items = [item.strip() for item in text.split(",") if item.strip()]
+    """The items of a list option, each once.  InputError when there are none."""
+    items = list(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
     if not items:
         raise InputError(f"{option}: is empty; give names with commas between")
     return items
@@ -94,6 +94,8 @@ def settings_from(
     from doodcli import settings as s
 
     settings = s.preset(preset)
+    # A variant sets what it is made of, so its name comes before what is changed of that.
+    direct = dict(sorted(direct.items(), key=lambda item: item[0] != "model.name"))
     if file is not None:
         settings = s.read_settings(file, settings)
     if direct.get("learning.steps") is not None and direct.get("learning.minutes") is not None:

@@ -56,7 +56,7 @@ def count(run: Run, images: ImageSet, seed: int, device: str) -> pd.DataFrame:
 def means(counts: pd.DataFrame) -> pd.DataFrame:
     """Mean number of strokes of each run on each set, its standard error, and what is at most."""
     rows = []
-    for (run, dataset), part in counts.groupby(["run", "dataset"], sort=False):
+    for (run, dataset, _), part in counts.groupby(["run", "dataset", "fingerprint"], sort=False):
         mean = (part.strokes * part.share).sum()
         variance = ((part.strokes - mean) ** 2 * part.share).sum()
         first = part.iloc[0]
@@ -108,10 +108,10 @@ def claims(counts: pd.DataFrame) -> pd.DataFrame:
         at_home, abroad = part[part.dataset == source], part[part.dataset != source]
         if at_home.empty or abroad.empty:
             continue
-        growth = abroad.mean_strokes - at_home.mean_strokes.item()
+        growth = abroad.mean_strokes - at_home.mean_strokes.mean()
         measures = {
             "least share at most": part.share_at_most.min(),
-            "share at most on its own set": at_home.share_at_most.item(),
+            "share at most on its own set": at_home.share_at_most.mean(),
             "least growth": growth.min(),
             "largest growth": growth.max(),
         }

@@ -208,7 +208,10 @@ class DrawingModel(nn.Module):
         total = self.uncomposite(canvas, drawing.pen)
         chooser = Continuation(self._given(drawing), rest, canvas, total)
         steps = self.unroll(chooser, self._blank(drawing.pen))
-        return self._drawing(steps, drawing.pen), steps.canvas
+        # A parse of as many strokes as there can be leaves no step at which to put the picture.
+        full = drawing.present.sum(-1) == self.settings.strokes
+        finished = torch.where(full[:, None, None], canvas, steps.canvas)
+        return self._drawing(steps, drawing.pen), finished
 
     def render(
         self, drawing: Drawing, token: Token | None = None, upto: int | None = None
@@ -249,6 +252,7 @@ class DrawingModel(nn.Module):
             state = chooser.look(step, state)
             if state.canvas_features is None:
                 state = state.now(canvas_features=self._embed(state.canvas))
+            state = self._remember(state)
             on, log_q = chooser.on(step, state)
             decisions.append(_decision(step, state, on, log_q))
             if self.drops_stopped:
@@ -268,7 +272,6 @@ class DrawingModel(nn.Module):
     def _draw(self, step: int, chooser: Chooser, state: State) -> tuple[State, Mark]:
         """One stroke: where, what, ink, composite."""
         s = self.settings
-        state = self._remember(state)
         layout, log_q_layout = chooser.layout_at(step, state)
         where = self.interval.constrain(layout)
         frame = state.canvas.new_zeros(len(where), 0, 0)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PICTURES = 3
 """Reconstructions inside a cell of the picture."""
 
+WHOLE = ("seed", "steps", "training_images", "samples", "evaluation_seed")
+"""Columns of whole numbers that a blank row lacks."""
+
 VERSION = 1
 """Raised when the same cells would give other tables or pictures."""
 
@@ -145,8 +148,7 @@ def _tables(suite: Suite, parts: list[str]) -> Task:
         if not any("seed" in cell for cell in found):
             raise RunFailed(f"{folder}: no cell is there, so there is no table")
         table = pd.concat(found, ignore_index=True)
-        # The blank rows lack a seed, steps and samples; the others' are whole numbers still.
-        table = table.convert_dtypes(convert_string=False, convert_boolean=False)
+        table = table.astype(dict.fromkeys(WHOLE, "Int64"))
         order = {name: k for k, name in enumerate([*VARIANTS, *paper.SETS])}
         by = ["model", "source", "seed", "target"]
         table = table.sort_values(by, key=lambda c: c.map(lambda v: (order.get(v, 99), str(v))))

@@ -70,7 +70,8 @@ def stroke_counts(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Path]]:
     """Distributions of the number of strokes, `stroke_counts.*`, and the paper's claims.
 
-    The claims, `stroke_claims.csv`, are of the runs whose own set and another are among the names.
+    The claims, `stroke_claims.csv`, are of the runs whose own set and another are among the
+    names; without any there is no such file.
     """
     parts = []
     for run in runs:
@@ -79,9 +80,11 @@ def stroke_counts(
     counts = pd.concat(parts, ignore_index=True)
     claims = strokes.claims(counts)
     write_csv(counts, out / "stroke_counts.csv")
-    write_csv(claims, out / "stroke_claims.csv")
-    figure = save_figure(counts_figure(counts), out / "stroke_counts")
-    return counts, claims, [out / "stroke_counts.csv", out / "stroke_claims.csv", *figure]
+    paths = [out / "stroke_counts.csv", *save_figure(counts_figure(counts), out / "stroke_counts")]
+    if len(claims):
+        write_csv(claims, out / "stroke_claims.csv")
+        paths.append(out / "stroke_claims.csv")
+    return counts, claims, paths
 
 
 def likelihoods(

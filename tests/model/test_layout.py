@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from doodcli.model.layout import Interval, layout_interval, squash, unsquash
+from doodcli.model.layout import Interval, layout_interval, place_image, squash, unsquash
 from doodcli.model.prior import PEN
 from doodcli.settings import ModelSettings
 
@@ -88,3 +88,35 @@ def test_an_interval_computes_in_the_precision_that_it_is_given() -> None:
     value = LAYOUT.constrain(u)
     assert value.dtype == torch.float64
     torch.testing.assert_close(LAYOUT.free(value), u, rtol=1e-9, atol=1e-9)
+
+
+def test_a_placed_picture_is_read_through_the_inverse_of_layout_and_affine() -> None:
+    # Each pixel of the canvas, taken back by the inverse matrix, sees the four pixels around it.
+    side, count = 12, 5
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(count, side, side, generator=generator, dtype=torch.float64)
+    layout = LAYOUT.constrain(torch.randn(count, 4, generator=generator, dtype=torch.float64))
+    affine = torch.eye(2, 3, dtype=torch.float64) + 0.3 * torch.randn(
+        count, 2, 3, generator=generator, dtype=torch.float64
+    )
+    centres = (torch.arange(side, dtype=torch.float64) + 0.5) * 2 / side - 1
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    canvas = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
+    last = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    for i in range(count):
+        scale, shift_x, shift_y, turn = layout[i].tolist()
+        spin = torch.tensor([[0.0, -turn], [turn, 0.0]], dtype=torch.float64).matrix_exp()
+        shift = torch.tensor([[shift_x], [shift_y]], dtype=torch.float64)
+        place = torch.vstack([torch.hstack([scale * spin, shift]), last])
+        for then, matrix in ((None, place), (affine[i], torch.vstack([affine[i], last]) @ place)):
+            source = canvas @ torch.linalg.inv(matrix).T
+            near = [
+                (1 - (side / 2 * (source[:, axis, None] - centres)).abs()).clamp_min(0)
+                for axis in (0, 1)
+            ]
+            expected = torch.einsum("pr,pc,rc->p", near[1], near[0], pictures[i])
+            found = place_image(
+                layout[i : i + 1], pictures[i : i + 1], None if then is None else then[None]
+            )
+            torch.testing.assert_close(found[0].flatten(), expected)
+            assert (expected > 0).any()

@@ -5,12 +5,22 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from doodcli.errors import InputError
-from doodcli.report.figures import coloured, save_figure
+from doodcli.experiments.reconstruct import Reconstruction
+from doodcli.model.drawing import Drawing
+from doodcli.report.figures import (
+    coloured,
+    comparison_figure,
+    counts_figure,
+    save_figure,
+    transfer_figure,
+)
 from doodcli.report.tables import write_csv, write_tex
 
 FRAME = pd.DataFrame({"model": ["dood", "50% of_it & more"], "nats": ["6,800.1", "--"]})
@@ -75,3 +85,106 @@ def test_each_stroke_has_its_colour_and_absent_ones_have_none():
     assert (paper[0, 0] != paper[1, 1]).any()
     assert (paper[2, 2] == 1).all()
     assert (paper[3, 3] == 1).all()
+
+
+# ------------------------------------------------------------------------- bold cells
+
+
+def cells(path) -> list[list[str]]:
+    """The body of a table, as LaTeX has it."""
+    body = path.read_text().split("\\midrule\n")[1].split("\\bottomrule")[0]
+    rows = [line.removesuffix(r" \\") for line in body.strip().splitlines()]
+    return [row.split(" & ") for row in rows]
+
+
+def test_bold_lands_on_its_cells_and_nowhere_else(tmp_path):
+    frame = pd.DataFrame({"model": ["a", "b"], "x": ["1", "2"], "y": ["50% & _", "4"]})
+    # Columns in another order, and one that the table does not have.
+    bold = pd.DataFrame({"y": [True, False], "z": [True, True], "x": [False, True]})
+    write_tex(frame, tmp_path / "a.tex", "Caption", "tab:a", bold)
+    assert cells(tmp_path / "a.tex") == [
+        ["a", "1", r"\textbf{50\% \& \_}"],
+        ["b", r"\textbf{2}", "4"],
+    ]
+
+
+def test_without_bold_nothing_is_bold(tmp_path):
+    write_tex(FRAME, tmp_path / "a.tex", "Caption", "tab:a")
+    none = pd.DataFrame({"nats": [False, False]})
+    write_tex(FRAME, tmp_path / "b.tex", "Caption", "tab:a", none)
+    assert (tmp_path / "a.tex").read_text() == (tmp_path / "b.tex").read_text()
+    assert "textbf" not in (tmp_path / "a.tex").read_text()
+
+
+# -------------------------------------------------------------- pictures with gaps
+
+
+def drawn(label: str, dataset: str = "digits", number: int = 2, steps: int = 3) -> Reconstruction:
+    """What a figure needs of a reconstruction."""
+    targets, canvases = torch.rand(number, 9, 9), torch.rand(steps, number, 9, 9)
+    nothing = Drawing(*[torch.zeros(number)] * len(Drawing._fields))
+    return Reconstruction(label, dataset, targets, nothing, canvases, canvases, pd.DataFrame())
+
+
+def saved(figure, tmp_path) -> None:
+    """The figure can be drawn, and is no blank page."""
+    png, pdf = save_figure(figure, tmp_path / "figure")
+    with Image.open(png) as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
+    assert pdf.read_bytes().startswith(b"%PDF")
+
+
+def grid_of(*rows: tuple[str, str, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["source", "target", "iwae_nats"])
+
+
+def test_a_transfer_picture_leaves_gaps_where_cells_are_missing(tmp_path):
+    table = grid_of(("a", "a", 6000.4), ("a", "c", -70.0), ("b", "a", 1234.6), ("b", "b", 5.0))
+    figure = transfer_figure(table, {("a", "a"): drawn("a"), ("b", "b"): drawn("b", number=1)})
+    # Targets in the order in which they came: a, c, b.
+    assert [axis.get_title() for axis in figure.axes] == ["a", "c", "b", "", "", ""]
+    assert [axis.get_ylabel() for axis in figure.axes] == ["a", "", "", "b", "", ""]
+    texts = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert texts == [["6,000"], ["-70"], [], ["1,235"], [], ["5"]]
+    pictures = [len(axis.child_axes) for axis in figure.axes]
+    assert pictures == [1, 0, 0, 0, 0, 1]
+    shades = [axis.get_facecolor() for axis in figure.axes]
+    assert len({shades[0], shades[1], shades[3]}) == 3
+    saved(figure, tmp_path)
+
+
+@pytest.mark.parametrize("nats", [[-5.0], [-5.0, -5.0]])
+def test_a_transfer_picture_of_one_value_can_be_drawn(tmp_path, nats):
+    table = grid_of(*(("a", f"set{k}", value) for k, value in enumerate(nats)))
+    saved(transfer_figure(table, {}), tmp_path)
+
+
+def test_a_transfer_picture_takes_the_numbers_that_pandas_lets_be_missing(tmp_path):
+    table = grid_of(("a", "a", 1.5), ("b", "a", 2.5), ("b", "b", 3.5)).convert_dtypes()
+    saved(transfer_figure(table, {("a", "a"): drawn("a")}), tmp_path)
+
+
+def test_a_comparison_has_a_row_a_run_whatever_their_numbers_of_strokes(tmp_path):
+    items = [
+        [drawn("dood", name, number, steps) for name, number in (("digits", 2), ("scribbles", 3))]
+        for steps in (1, 6)
+    ]
+    figure = comparison_figure(items)
+    first, second = figure.axes
+    assert [first.get_title(), second.get_title()] == ["digits", "scribbles"]
+    names = [label.get_text() for label in first.get_yticklabels()]
+    assert names == ["target", "dood", "dood"]
+    saved(figure, tmp_path)
+
+
+def test_counts_are_drawn_where_a_run_lacks_a_set(tmp_path):
+    rows = [("r", "digits"), ("r", "scribbles"), ("s", "scribbles")]
+    counts = pd.DataFrame(
+        {"run": run, "model": "dood", "source": "digits", "dataset": dataset, "strokes": k,
+         "share": share}
+        for run, dataset in rows for k, share in enumerate([0.5, 0.0, 0.5])
+    )  # fmt: skip
+    figure = counts_figure(counts)
+    lines = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in figure.axes]
+    assert lines == [["digits (1.0)", "scribbles (1.0)"], ["scribbles (1.0)"]]
+    saved(figure, tmp_path)
