@@ -153,6 +153,19 @@ def test_what_a_user_says_counts_more_than_where_a_variant_starts():
         assert named(name, **{"model.place": "image"}).model.place == "image"
 
 
+def test_the_order_of_a_name_and_its_changes_does_not_matter():
+    after = s.change(s.Settings(), {"model.pen": "global", "model.name": "dood"})
+    assert after.model.pen == "global"
+    after = s.change(s.Settings(), {"learning.beta": 2.0, "model.name": "air"})
+    assert (after.model.name, after.learning.beta) == ("air", 2.0)
+
+
+def test_another_name_takes_back_where_the_first_had_started_its_learning():
+    air = s.change(s.Settings(), {"model.name": "air"})
+    assert air.learning.beta != s.Settings().learning.beta
+    assert s.change(air, {"model.name": "dood"}) == s.Settings()
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_another_name_empties_the_slots_that_the_first_had_filled(name):
     for other in VARIANTS:

@@ -40,7 +40,8 @@ def images() -> ImageSet:
 def table(model: str, source: str, run: str = "r", **shares: list[float]) -> pd.DataFrame:
     """Counts of one run: of each set the shares of 0, 1, 2, … strokes among a hundred images."""
     rows = [
-        {"run": run, "model": model, "source": source, "dataset": dataset, "images": 100,
+        {"run": run, "model": model, "source": source, "dataset": dataset, "fingerprint": dataset,
+         "images": 100,
          "strokes": k, "drawings": round(100 * share), "share": share}
         for dataset, row in shares.items() for k, share in enumerate(row)
     ]  # fmt: skip

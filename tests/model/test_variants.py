@@ -298,6 +298,22 @@ def test_without_guidance_what_was_drawn_before_decides_whether_to_go_on() -> No
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("name", UNGUIDED)
+def test_without_guidance_the_last_stroke_is_known_when_the_next_is_decided_on(name: str) -> None:
+    model, images = build(name), pictures()
+    drawing = full(model, BATCH)
+    layout = drawing.layout.clone()
+    layout[:, 1, 1] = -layout[:, 1, 1]  # the second stroke goes elsewhere
+    first, other = (
+        [d.log_q for d in unrolled(model, images, drawing._replace(layout=where)).decisions]
+        for where in (drawing.layout, layout)
+    )
+    close(first[0], other[0])
+    close(first[1], other[1])
+    assert not torch.allclose(first[2], other[2], atol=1e-4)
+
+
+@torch.no_grad()
 def test_a_guided_prior_decides_to_go_on_by_the_canvas_alone() -> None:
     model = build("dood")
     seen = torch.randn(9, 32, generator=torch.Generator().manual_seed(0))
@@ -459,6 +475,16 @@ def test_every_variant_completes_what_a_parse_began(name: str) -> None:
 
 
 # --------------------------------------------------------------------------- the pictures
+
+
+@EVERY
+@torch.no_grad()
+def test_a_parse_of_all_strokes_leaves_the_given_picture_as_it_is(name: str) -> None:
+    model, images = build(name), pictures()
+    parse = full(model, BATCH)
+    drawing, finished = model.complete(parse, images)
+    assert finished.equal(images)
+    assert drawing.strokes.equal(parse.strokes)
 
 
 @EVERY
