@@ -183,11 +183,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning.decay_from": 0.6,
         "learning.kl_steps": 400,
         "learning.scale_steps": 300,
+        "learning.blur_steps": 250,
         "learning.warmup_steps": 50,
         # So short a run ends before a stroke is worth four times its cost.
         "learning.beta": 1.0,
-        "learning.draw_bias": 1.0,
-        "learning.stop_delay": 300,
+        "learning.stop_delay": 150,
     },
     "laptop": {"learning.minutes": 60.0},
     "paper": {

@@ -64,7 +64,7 @@ def commas(text: str, option: str) -> list[str]:
 def numbers(text: str, option: str) -> tuple[int, ...]:
     """The seeds of a list option.  InputError for what is none."""
     items = commas(text, option)
-    if not all(item.isdigit() and int(item) < 2**32 for item in items):
+    if not all(item.isascii() and item.isdigit() and int(item) < 2**32 for item in items):
         raise InputError(f"{option} {text}: must be whole numbers from 0 with commas between")
     return tuple(map(int, items))
 

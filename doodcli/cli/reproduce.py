@@ -41,7 +41,7 @@ def reproduce(
 
     plan = Plan(runs, data_root=data_root, device=options.device(device))
     suite = Suite(
-        profile, profile_of(profile), out / profile, plan, (seed,), progress(quiet),
+        profile, profile_of(profile), out / profile, plan, (seed,), seed, progress(quiet),
         tuple(assignments or ()),
     )  # fmt: skip
     do(suite, suite.tasks(), json_output=json_output, quiet=quiet, dry_run=dry_run)
@@ -52,7 +52,7 @@ def do(suite: Suite, tasks: list[Task], *, json_output: bool, quiet: bool, dry_r
     from doodcli.learning.train import Stopped
     from doodcli.pipeline import engine
 
-    ledger = engine.Ledger(suite.out / "ledger.json")
+    ledger = engine.Ledger(suite.out / engine.LEDGER)
     if dry_run:
         states = engine.plan(tasks, ledger).states
         rows = [{"task": t.name, "state": states[t.name], "command": t.command} for t in tasks]

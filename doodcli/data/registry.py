@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -221,6 +222,21 @@ def departure(entry: DataSet, arrays: Mapping[str, np.ndarray]) -> str:
         height, width = arrays["images"].shape[1:]
         remarks.append(f"{height}×{width} pixels instead of {entry.size}×{entry.size}")
     return "; ".join(remarks)
+
+
+def short(name: str) -> str:
+    """What a set is called in tables and file names: its name, or of a path the last part."""
+    return (
+        name if name in DATA_SETS else Path(name).expanduser().resolve().name.removesuffix(".npz")
+    )
+
+
+def known(name: str, option: str) -> None:
+    """InputError when `name` is neither a set of the registry nor a path to something."""
+    if name not in DATA_SETS and not Path(name).expanduser().exists():
+        raise InputError(
+            f"{option} {name}: neither a data set nor a path; `dood data list` names them"
+        )
 
 
 def source_note(entry: DataSet, base_url: str | None = None) -> dict[str, object]:

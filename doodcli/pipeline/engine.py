@@ -7,6 +7,7 @@ else in the project skips, resumes or counts failures.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import time
@@ -19,6 +20,9 @@ from doodcli.learning.checkpoints import write_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+LEDGER = "ledger.json"
+"""Name of the ledger in a folder of results."""
 
 DONE, MISSING, FAILED, BLOCKED = "done", "missing", "failed", "blocked"
 
@@ -69,27 +73,33 @@ class Ledger:
         return entries if isinstance(entries, dict) else {}
 
     def is_done(self, task: Task) -> bool:
-        """Whether the task's key is the one recorded, and its files are as they were."""
+        """Whether the task's key is the one recorded, and its files are as they were.
+
+        What a task depends on may not be there yet: then neither is its result.
+        """
         entry: Any = self.entries.get(task.name)
         try:
             key, files = entry["key"], entry["files"].items()
         except (TypeError, LookupError, AttributeError):
             return False
         root = self.path.parent
-        return key == _digest(task.key()) and all(_of_file(root / n) == d for n, d in files)
+        try:
+            return key == _digest(task.key()) and all(_of_file(root / n) == d for n, d in files)
+        except InputError:
+            return False
 
     def enter(self, task: Task, files: Sequence[Path], seconds: float) -> None:
         """Record a task that was done just now."""
         root = self.path.parent
-        # Another process may have done other tasks of the same ledger meanwhile.
-        self.entries |= self._read()
         # Absolute paths would not survive a move of the folder.
         inside = {str(path.relative_to(root)): _of_file(path) for path in files}
-        self.entries[task.name] = {
-            "key": _digest(task.key()), "files": inside, "seconds": round(seconds, 1),
-        }  # fmt: skip
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.path, json.dumps(self.entries, indent=1, sort_keys=True) + "\n")
+        entry = {"key": _digest(task.key()), "files": inside, "seconds": round(seconds, 1)}
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / f".{self.path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Another process may have done other tasks of the same ledger meanwhile.
+            self.entries = {**self.entries, **self._read(), task.name: entry}
+            write_text(self.path, json.dumps(self.entries, indent=1, sort_keys=True) + "\n")
 
 
 def plan(tasks: Sequence[Task], ledger: Ledger) -> Outcome:
@@ -97,10 +107,7 @@ def plan(tasks: Sequence[Task], ledger: Ledger) -> Outcome:
     outcome = Outcome()
     for task in tasks:
         waits = [need for need in (*task.needs, *task.soft) if outcome.states[need] != DONE]
-        try:
-            done = not waits and ledger.is_done(task)
-        except InputError:  # what it depends on is not there, so neither is its result
-            done = False
+        done = not waits and ledger.is_done(task)
         outcome.states[task.name] = DONE if done else MISSING
     return outcome
 

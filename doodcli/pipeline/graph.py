@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from doodcli.data.load import load_images
+from doodcli.data.registry import short
 from doodcli.errors import InputError, RunFailed
 from doodcli.experiments import strokes
 from doodcli.learning.checkpoints import write_text
@@ -105,7 +106,7 @@ class Training(NamedTuple):
     @property
     def name(self) -> str:
         """In the names of files and tasks."""
-        return f"{self.model}-{self.source}-s{self.seed}"
+        return f"{self.model}-{short(self.source)}-s{self.seed}"
 
     @property
     def task(self) -> str:
@@ -122,16 +123,13 @@ class Suite:
     out: Path
     plan: Plan
     seeds: tuple[int, ...] = (0,)
-    """of trainings; the first is also that of the evaluations, and its runs are the drawn ones"""
+    """of trainings; the runs of the first are the ones that are drawn"""
+    seed: int = 0
+    """of evaluations"""
     listener: Listener | None = None
     assignments: tuple[str, ...] = ()
     """changes of the preset's settings, as in --set"""
     may_train: bool = True
-
-    @property
-    def seed(self) -> int:
-        """The seed of the evaluations."""
-        return self.seeds[0]
 
     @property
     def trainings(self) -> list[Training]:
@@ -151,7 +149,7 @@ class Suite:
     def tasks(self) -> list[Task]:
         """Everything that the profile makes, in order."""
         profile = self.profile
-        shown = [what for what in self.trainings if what.seed == self.seed]
+        shown = [what for what in self.trainings if what.seed == self.seeds[0]]
         names = tuple(what.task for what in shown)
         # `dood train` prints the folder of its run, also of one that is finished.
         runs = ",".join(f"$({self.command(what)})" for what in shown)
@@ -297,7 +295,7 @@ class Suite:
 
     def _runs(self) -> list[Run]:
         """The runs that are drawn and counted: those of the first seed."""
-        return [self.run(what) for what in self.trainings if what.seed == self.seed]
+        return [self.run(what) for what in self.trainings if what.seed == self.seeds[0]]
 
     def _study(self, limit: int | None) -> Study:
         return Study(

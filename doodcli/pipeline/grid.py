@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from doodcli.data.load import load_images
+from doodcli.data.registry import short
 from doodcli.errors import RunFailed
 from doodcli.experiments import likelihood, transfer
 from doodcli.experiments.reconstruct import reconstruct
-from doodcli.pipeline.engine import Task
-from doodcli.report import paper
+from doodcli.pipeline.engine import LEDGER, Ledger, Task
 from doodcli.report.figures import save_figure, transfer_figure
 from doodcli.report.tables import write_csv, write_tex
-from doodcli.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from matplotlib.figure import Figure
 
     from doodcli.data.load import ImageSet
     from doodcli.learning.runs import Run
@@ -38,10 +39,12 @@ def tasks(suite: Suite) -> list[Task]:
     """Every cell of the suite's trainings and targets, and the tables and pictures of them."""
     names = targets(suite.profile.targets)
     cells = [_cell(suite, what, target) for what in suite.trainings for target in names]
-    sources = dict.fromkeys(what.source for what in suite.trainings)
-    blank = [_blank(suite, source, target) for source in sources for target in names]
-    parts = [*cells, *blank]
-    return [*parts, _tables(suite, [task.name for task in parts])]
+    # One blank page a source, in the likelihood of the first model that learns from it.
+    first: dict[str, Training] = {}
+    for what in suite.trainings:
+        first.setdefault(what.source, what)
+    blank = [_blank(suite, what, target) for what in first.values() for target in names]
+    return [*cells, *blank, _tables(suite, [*cells, *blank])]
 
 
 def targets(names: Sequence[str]) -> list[str]:
@@ -62,9 +65,24 @@ def target_images(suite: Suite, target: str, resolution: int, limit: int | None)
     )  # fmt: skip
 
 
+def _file(suite: Suite, name: str, target: str) -> Path:
+    return suite.out / "cells" / f"{name}-{short(target)}.csv"
+
+
+def _command(suite: Suite, what: Training, target: str) -> str:
+    """What prints the same number, and that of the blank page."""
+    swapped = " --transpose" if target.endswith(transfer.TRANSPOSED) else ""
+    limit = f" --limit {suite.profile.limit}" if suite.profile.limit else ""
+    return (
+        f"dood likelihood $({suite.command(what)}) "
+        f"--dataset {target.removesuffix(transfer.TRANSPOSED)}{swapped}"
+        f" --samples {suite.profile.samples}{limit} --seed {suite.seed}{suite.root()}"
+    )
+
+
 def _cell(suite: Suite, what: Training, target: str) -> Task:
     """What one run gives to one target: a CSV file of one row."""
-    profile, path = suite.profile, suite.out / "cells" / f"{what.name}-{target}.csv"
+    profile, path = suite.profile, _file(suite, what.name, target)
 
     def images(run: Run) -> ImageSet:
         return target_images(suite, target, run.settings.model.resolution, profile.limit)
@@ -80,8 +98,6 @@ def _cell(suite: Suite, what: Training, target: str) -> Task:
         }
 
     def work() -> list[Path]:
-        # An outdated number goes, whatever becomes of the new one.
-        path.unlink(missing_ok=True)
         run = suite.run(what)
         found = likelihood.row_of_run(
             run, run.model(suite.plan.device), images(run), profile.samples, suite.seed
@@ -89,74 +105,84 @@ def _cell(suite: Suite, what: Training, target: str) -> Task:
         write_csv(pd.DataFrame([{**found, **_marks(run, found, target)}]), path)
         return [path]
 
-    swapped = " --transpose" if target.endswith(transfer.TRANSPOSED) else ""
-    limit = f" --limit {profile.limit}" if profile.limit else ""
-    command = (
-        f"dood likelihood $({suite.command(what)}) "
-        f"--dataset {target.removesuffix(transfer.TRANSPOSED)}{swapped}"
-        f" --samples {profile.samples}{limit} --seed {suite.seed}{suite.root()}"
-    )
-    return Task(f"cell-{what.name}-{target}", key, work, command, (what.task,))
+    name = f"cell-{what.name}-{short(target)}"
+    return Task(name, key, work, _command(suite, what, target), (what.task,))
 
 
 def _marks(run: Run, found: dict[str, object], target: str) -> dict[str, object]:
     """The target by its name in the grid, and what is not canonical about source and target."""
     source, other = run.record["data"]["remark"], str(found["remark"])
-    other = other.removesuffix("transposed").rstrip("; ")
+    if target.endswith(transfer.TRANSPOSED):
+        other = other.removesuffix("transposed").rstrip("; ")
     marks = [f"source: {source}" if source else "", f"target: {other}" if other else ""]
-    return {"target": target, "remarks": "; ".join(filter(None, marks))}
+    return {"target": short(target), "remarks": "; ".join(filter(None, marks))}
 
 
-def _blank(suite: Suite, source: str, target: str) -> Task:
+def _blank(suite: Suite, what: Training, target: str) -> Task:
     """What a page without strokes gives: each pixel's centre and scale as the source has them."""
-    path = suite.out / "cells" / f"blank-{source}-{target}.csv"
-    model = suite.settings("dood", source, suite.seed).model
+    path = _file(suite, f"blank-{short(what.source)}", target)
+    settings = suite.settings(*what)
 
     def learned() -> ImageSet:
-        root, side = suite.plan.data_root, model.resolution
-        return load_images(source, "train", data_root=root, resolution=side)
+        root, side = suite.plan.data_root, settings.model.resolution
+        return load_images(what.source, "train", data_root=root, resolution=side)
 
     def images() -> ImageSet:
-        return target_images(suite, target, model.resolution, suite.profile.limit)
+        return target_images(suite, target, settings.model.resolution, suite.profile.limit)
 
     def key() -> dict[str, Any]:
         return {
             "version": likelihood.VERSION,
+            "likelihood": [settings.model.likelihood, settings.model.scale_floor],
             "source": learned().fingerprint,
             "target": [target, images().fingerprint, suite.profile.limit],
             "seed": suite.seed,
         }
 
     def work() -> list[Path]:
-        page = likelihood.BlankPage.fitted(learned(), model)
-        write_csv(pd.DataFrame([{**page.row(images()), "target": target}]), path)
+        page = likelihood.BlankPage.fitted(learned(), settings.model)
+        write_csv(pd.DataFrame([{**page.row(images()), "target": short(target)}]), path)
         return [path]
 
-    return Task(f"blank-{source}-{target}", key, work, f"the blank row of {target} after {source}")
+    name = f"blank-{short(what.source)}-{short(target)}"
+    return Task(name, key, work, _command(suite, what, target))
 
 
-def _tables(suite: Suite, parts: list[str]) -> Task:
-    """`transfer.*`, of every cell in the folder: a grid that grows keeps what it had."""
-    folder = suite.out / "cells"
+def _tables(suite: Suite, parts: list[Task]) -> Task:
+    """`transfer.*`, of those cells that are done: one that failed leaves a gap."""
+
+    def done() -> list[Path]:
+        # A file may be there and outdated: the ledger knows.
+        ledger = Ledger(suite.out / LEDGER)
+        return [
+            suite.out / "cells" / f"{part.name.removeprefix('cell-')}.csv"
+            for part in parts
+            if ledger.is_done(part)
+        ]
 
     def key() -> dict[str, Any]:
-        cells = {path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.csv"))}
+        cells = {path.name: path.read_text("utf-8") for path in done()}
         return {"versions": [VERSION, transfer.VERSION], "cells": cells}
 
     def work() -> list[Path]:
-        found = [pd.read_csv(path) for path in sorted(folder.glob("*.csv"))]
+        found = [pd.read_csv(path) for path in done()]
         if not any("seed" in cell for cell in found):
-            raise RunFailed(f"{folder}: no cell is there, so there is no table")
-        table = pd.concat(found, ignore_index=True)
-        table = table.astype(dict.fromkeys(WHOLE, "Int64"))
-        order = {name: k for k, name in enumerate([*VARIANTS, *paper.SETS])}
-        by = ["model", "source", "seed", "target"]
-        table = table.sort_values(by, key=lambda c: c.map(lambda v: (order.get(v, 99), str(v))))
+            raise RunFailed(f"{suite.out / 'cells'}: no cell is there, so there is no table")
+        table = pd.concat(found, ignore_index=True).astype(dict.fromkeys(WHOLE, "Int64"))
         return write_tables(suite, table)
 
-    return Task(
-        "transfer", key, work, f"dood transfer-grid --preset {suite.name}", soft=tuple(parts)
+    models, sources = (
+        ",".join(dict.fromkeys(names)) for names in zip(*suite.profile.trainings, strict=True)
     )
+    profile = suite.profile
+    limit = f" --limit {profile.limit}" if profile.limit else ""
+    command = (
+        f"dood transfer-grid --preset {suite.name} --model {models} --sources {sources} "
+        f"--targets {','.join(profile.targets)} --seeds {','.join(map(str, suite.seeds))} "
+        f"--samples {profile.samples}{limit} --seed {suite.seed} --out {suite.out.parent} "
+        f"--runs {suite.plan.runs}{suite.root()}"
+    )
+    return Task("transfer", key, work, command, soft=tuple(part.name for part in parts))
 
 
 def write_tables(suite: Suite, table: pd.DataFrame) -> list[Path]:
@@ -167,8 +193,7 @@ def write_tables(suite: Suite, table: pd.DataFrame) -> list[Path]:
     # The paper's numbers are of trainings on each set; the ablations only of MNIST.
     for model, part in transfer.summary(table).groupby("model", sort=False):
         paths.append(_tex_of_model(suite, str(model), part, table))
-        if runs := [what for what in suite.trainings if what.model == model]:
-            paths += save_figure(_picture(suite, runs, part), out / f"transfer_{model}")
+        paths += save_figure(_picture(suite, str(model), part), out / f"transfer_{model}")
     beside = transfer.against_paper(table)
     if len(beside):
         write_csv(beside, out / "transfer_vs_paper.csv")
@@ -176,9 +201,9 @@ def write_tables(suite: Suite, table: pd.DataFrame) -> list[Path]:
     said = transfer.claims(table)
     write_csv(said, out / "transfer_claims.csv")
     paths.append(out / "transfer_claims.csv")
-    of_mnist = table[table.source == "mnist"]
-    if of_mnist.model.nunique() > 2:
-        paths.append(_tex_ablations(suite, of_mnist))
+    of_mnist = transfer.summary(table[table.source == "mnist"])
+    if of_mnist.model.nunique() > 1:
+        paths.append(_tex_ablations(suite, of_mnist, table))
     return paths
 
 
@@ -219,9 +244,9 @@ def _tex_of_model(suite: Suite, model: str, part: pd.DataFrame, table: pd.DataFr
     return path
 
 
-def _tex_ablations(suite: Suite, table: pd.DataFrame) -> Path:
+def _tex_ablations(suite: Suite, part: pd.DataFrame, table: pd.DataFrame) -> Path:
     path = suite.out / "transfer_ablations.tex"
-    shown, best = _square(transfer.summary(table), "model", table)
+    shown, best = _square(part, "model", table)
     text = f"All models, trained on MNIST. {CAPTION}"
     write_tex(shown, path, text, f"tab:{suite.name}-transfer-ablations", best)
     return path
@@ -243,16 +268,19 @@ def _tex_vs_paper(suite: Suite, beside: pd.DataFrame) -> Path:
     return path
 
 
-def _picture(suite: Suite, trainings: Sequence[Training], part: pd.DataFrame) -> Any:
+def _picture(suite: Suite, model: str, part: pd.DataFrame) -> Figure:
     """The heat map of Fig. 4, with reconstructions in every cell, by runs of the first seed."""
-    columns = list(dict.fromkeys(part.target))
     drawn = {}
-    for what in trainings:
-        if what.seed != suite.seed or not suite.trained(what):
+    for what in suite.trainings:
+        if what.model != model or what.seed != suite.seeds[0] or not suite.trained(what):
             continue
         run = suite.run(what)
-        for target in columns:
+        own = part[part.source == run.record["data"]["name"]]
+        for target in targets(suite.profile.targets):
+            if short(target) not in set(own.target):
+                continue
             side = run.settings.model.resolution
             images = target_images(suite, target, side, PICTURES)
-            drawn[what.source, target] = reconstruct(run, images, suite.seed, suite.plan.device)
+            item = reconstruct(run, images, suite.seed, suite.plan.device)
+            drawn[run.record["data"]["name"], short(target)] = item
     return transfer_figure(part, drawn)

@@ -60,7 +60,9 @@ def reconstructions(runs: list[Run], study: Study, out: Path) -> tuple[pd.DataFr
         *save_figure(reconstruction_figure(rows), out / "reconstruct"),
         out / "reconstruct.csv",
     ]
-    if len(rows) > 1:
+    if len({run.settings.model.resolution for run in runs}) > 1:
+        study.tell("no comparison of the runs: they read pictures of different resolutions")
+    elif len(rows) > 1:
         paths += save_figure(comparison_figure(rows), out / "compare")
     return table, paths
 

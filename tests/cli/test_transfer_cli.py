@@ -22,6 +22,8 @@ from PIL import Image
 
 from doodcli.cli import main
 from doodcli.data.load import embedded_arrays
+from doodcli.errors import RunFailed
+from doodcli.experiments import likelihood
 from tests.command import Result, dood, refused
 
 SETS = ("digits", "scribbles")
@@ -253,22 +255,23 @@ def test_the_same_command_again_does_nothing(capsys, grid):
 
 def test_another_model_keeps_the_cells_that_were_there(capsys, grid):
     before = grid.table().set_index(["model", "source", "target", "seed"])
-    more = ["--model", "air", "--sources", "digits"]
-    result = dood(capsys, *grid.command(*more, "--quiet"))
+    result = dood(capsys, *grid.command("--model", "dood,air", "--seeds", "0,1"))
     assert result.code == 0, result
+    assert result.err.count("done before") == 4 + 8 + 4
     names = grid.names()
-    assert len(names) == 12 + 2
+    assert len(names) == 12 + 8
     assert {("air", "digits", target, 0) for target in SETS} <= set(names)
     after = grid.table().set_index(["model", "source", "target", "seed"])
     pd.testing.assert_frame_equal(after.loc[before.index, list(before)], before, check_dtype=False)
-    assert [row[0] for row in grid.tex("transfer_air.tex")] == ["digits", "blank, digits"]
+    assert [row[0] for row in grid.tex("transfer_air.tex")][:2] == ["digits", "scribbles"]
     assert shade(grid.results / "transfer_air.png") > 10
     assert len(grid.tex("transfer_dood.tex")) == 4
-    # And the first command has nothing to do.
+    # A narrower command tells of what it names, and measures nothing.
     first = dood(capsys, *grid.command("--model", "dood", "--seeds", "0,1", "--json"))
-    assert "dood train" not in first.err
+    assert "dood train --" not in first.err
     assert "dood likelihood" not in first.err
     assert set(json.loads(first.out)["states"].values()) == {"done"}
+    assert len(grid.names()) == 12
 
 
 def test_a_cell_that_is_lost_is_made_again_and_no_other(capsys, grid):
@@ -310,7 +313,7 @@ def test_the_command_of_a_cell_gives_its_number_exactly(capsys, grid, tmp_path):
 
 
 def test_a_seed_that_is_added_has_its_own_run(capsys, grid):
-    more = ["--model", "dood", "--sources", "digits", "--targets", "digits", "--seeds", "0,2"]
+    more = ["--model", "dood", "--sources", "digits", "--targets", "digits", "--seeds", "0,1,2"]
     result = dood(capsys, *grid.command(*more, "--quiet"))
     assert result.code == 0, result
     table = grid.table()
@@ -465,15 +468,23 @@ def test_upright_and_transposed_emnist_are_two_targets_of_one_file(papers):
     assert "transposed" not in upright.remark
 
 
-def test_a_grid_with_gaps_has_its_tables_and_pictures(capsys, papers, root, tmp_path):
+def test_a_grid_with_gaps_has_its_tables_and_pictures(capsys, papers, root, tmp_path, monkeypatch):
     grid = papers[0].copy(tmp_path / "grid")
-    more = ["--model", "dood", "--sources", "omniglot", "--targets", "omniglot"]
-    result = dood(capsys, *grid.command(*more, "--data-root", root, "--quiet"))
-    assert result.code == 0, result
+    measure = likelihood.row_of_run
+
+    def some(run, model, target, samples, seed):
+        if (run.record["data"]["name"], target.name) == ("omniglot", "mnist"):
+            raise RunFailed("no luck")
+        return measure(run, model, target, samples, seed)
+
+    monkeypatch.setattr(likelihood, "row_of_run", some)
+    sets = ["--sources", "mnist,omniglot", "--targets", "mnist,omniglot"]
+    result = dood(capsys, *grid.command("--model", "dood", *sets, "--data-root", root, "--quiet"))
+    assert result.code == 1
+    assert result.err.endswith("failed: cell-dood-omniglot-s0-mnist\n")
     shown = {row[0]: row[1:] for row in grid.tex("transfer_dood.tex")}
-    assert shown["omniglot"][:3] == ["--"] * 3
-    assert shown["mnist"][3] == shown["blank, mnist"][3] == "--"
-    assert "±" in shown["omniglot"][3]
+    assert shown["omniglot"][0] == "--"
+    assert all("±" in text for text in (*shown["mnist"], shown["omniglot"][1]))
     compiles(grid, tmp_path)
 
 
