@@ -137,8 +137,9 @@ def test_a_stranger_trains_and_looks_at_what_it_drew(capsys, tmp_path, monkeypat
 
 
 def test_reconstruct_draws_runs_and_sets_side_by_side(capsys, run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "other")
     result = dood(
-        capsys, "reconstruct", f"{run},{run}", "--dataset", "digits,scribbles", "--num", 3,
+        capsys, "reconstruct", f"{run},{other},{run}", "--dataset", "digits,scribbles", "--num", 3,
         "--out", tmp_path, "--device", "cpu", "--quiet",
     )  # fmt: skip
     assert result.code == 0, result
