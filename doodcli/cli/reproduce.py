@@ -21,6 +21,10 @@ def reproduce(
         Path, typer.Option(help="Folder of the results; the profile's is in it.")
     ] = Path("results"),
     runs: Annotated[Path, typer.Option(help="Folder that holds the run folders.")] = Path("runs"),
+    only: Annotated[
+        str | None,
+        typer.Option(help="Tasks, with commas between, and what they need; see --dry-run."),
+    ] = None,
     data_root: options.DataRoot = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -36,6 +40,7 @@ def reproduce(
     """
     from doodcli.cli.train import progress
     from doodcli.learning.train import Plan
+    from doodcli.pipeline import engine
     from doodcli.pipeline.graph import Suite
     from doodcli.pipeline.graph import profile as profile_of
 
@@ -44,7 +49,10 @@ def reproduce(
         profile, profile_of(profile), out / profile, plan, (seed,), seed, progress(quiet),
         tuple(assignments or ()),
     )  # fmt: skip
-    do(suite, suite.tasks(), json_output=json_output, quiet=quiet, dry_run=dry_run)
+    tasks = suite.tasks()
+    if only is not None:
+        tasks = engine.only(tasks, options.commas(only, "--only"))
+    do(suite, tasks, json_output=json_output, quiet=quiet, dry_run=dry_run)
 
 
 def do(suite: Suite, tasks: list[Task], *, json_output: bool, quiet: bool, dry_run: bool) -> None:

@@ -102,6 +102,24 @@ class Ledger:
             write_text(self.path, json.dumps(self.entries, indent=1, sort_keys=True) + "\n")
 
 
+def only(tasks: Sequence[Task], names: Sequence[str]) -> list[Task]:
+    """The tasks of these names (`cell` means all whose names begin with cell-) and their needs.
+
+    InputError for a name that no task has.
+    """
+    chosen: set[str] = set()
+    for name in names:
+        found = {t.name for t in tasks if t.name == name or t.name.startswith(f"{name}-")}
+        if not found:
+            kinds = dict.fromkeys(task.name.partition("-")[0] for task in tasks)
+            raise InputError(f"--only {name}: no such task; choose from {', '.join(kinds)}")
+        chosen |= found
+    for task in reversed(tasks):  # what is needed comes before what needs it
+        if task.name in chosen:
+            chosen.update(task.needs, task.soft)
+    return [task for task in tasks if task.name in chosen]
+
+
 def plan(tasks: Sequence[Task], ledger: Ledger) -> Outcome:
     """What would be done, without doing it: each task is done, missing, or waits for one."""
     outcome = Outcome()

@@ -234,7 +234,8 @@ class Suite:
                 "versions": [VERSION, strokes.VERSION],
                 "weights": [run.provenance()["weights"] for run in self._runs()],
                 "targets": [
-                    self._images(None, name, "test").fingerprint for name in self.profile.targets
+                    self._images(self._first, name, "test").fingerprint
+                    for name in self.profile.targets
                 ],
                 "profile": str(self.profile),
                 "seed": self.seed,
@@ -290,8 +291,8 @@ class Suite:
         return path
 
     def _path(self, what: Training) -> Path:
-        images = self._images(None, what.source, "train")
-        return self.plan.runs / run_name(self.settings(*what), images)
+        settings = self.settings(*what)
+        return self.plan.runs / run_name(settings, self._images(settings, what.source, "train"))
 
     def _runs(self) -> list[Run]:
         """The runs that are drawn and counted: those of the first seed."""
@@ -300,13 +301,18 @@ class Suite:
     def _study(self, limit: int | None) -> Study:
         return Study(
             self.profile.targets,
-            lambda run, name: self._images(run, name, "test", limit),
+            lambda run, name: self._images(run.settings, name, "test", limit),
             self.seed,
             self.plan.device,
         )
 
-    def _images(self, run: Run | None, name: str, part: str, limit: int | None = None) -> ImageSet:
-        settings = run.settings if run else self.settings(MAIN, name, self.seed)
+    @property
+    def _first(self) -> Settings:
+        return self.settings(*self.trainings[0])
+
+    def _images(
+        self, settings: Settings, name: str, part: str, limit: int | None = None
+    ) -> ImageSet:
         return load_images(
             name, part, data_root=self.plan.data_root, resolution=settings.model.resolution,
             limit=limit, seed=self.seed,

@@ -8,10 +8,20 @@ import time
 
 import pytest
 
-from doodcli.errors import RunFailed
+from doodcli.errors import InputError, RunFailed
 from doodcli.learning.checkpoints import write_text
 from doodcli.pipeline import engine
-from doodcli.pipeline.engine import BLOCKED, DONE, FAILED, MISSING, Ledger, Task, plan, run
+from doodcli.pipeline.engine import (
+    BLOCKED,
+    DONE,
+    FAILED,
+    MISSING,
+    Ledger,
+    Task,
+    only,
+    plan,
+    run,
+)
 
 
 def silent(text: str) -> None:
@@ -204,3 +214,18 @@ def test_processes_that_write_one_ledger_at_once_lose_nothing(tmp_path, monkeypa
     expected = {f"{who}{k}" for who in "abc" for k in range(10)}
     assert json.loads(path.read_text()).keys() == expected
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_some_tasks_are_chosen_with_what_they_need(tmp_path):
+    log: list[str] = []
+    tasks = [
+        writer(tmp_path, "train-a", log),
+        writer(tmp_path, "train-b", log),
+        writer(tmp_path, "count", log, needs=("train-a",)),
+        writer(tmp_path, "table", log, needs=("count",)),
+        writer(tmp_path, "picture", log, needs=("train-b",)),
+    ]
+    assert [task.name for task in only(tasks, ["table"])] == ["train-a", "count", "table"]
+    assert [task.name for task in only(tasks, ["train"])] == ["train-a", "train-b"]
+    with pytest.raises(InputError, match=r"--only tables.*train, count, table, picture"):
+        only(tasks, ["tables"])
