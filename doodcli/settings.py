@@ -112,6 +112,8 @@ class LearningSettings:
     blur_start: float = _option(4.0, "pixels by which canvas and target are blurred at first")
     blur_steps: int = _option(500, "steps over which that blur falls to 0")
     beta: float = _option(4.0, "weight on the stopping variable (Section 2.3); reports have 1")
+    beta_start: float | None = _option(None, "that weight at the first step; none: the same")
+    beta_steps: int = _option(2000, "steps over which it rises, or falls, to beta")
     beta_on: Literal["stop", "signal"] = _option(
         "signal", "beta weighs the stopping KL (the text) or divides the likelihood in the signal"
     )
@@ -289,11 +291,15 @@ def settings_hash(settings: Settings, fingerprint: str) -> str:
     """Eight hex digits for a run: its settings and the fingerprint of its data.
 
     How long it trains counts, so that two lengths are two runs; the name of the preset and the
-    path of the data do not, because what they stand for is in the rest.
+    path of the data do not, because what they stand for is in the rest.  Only what differs from
+    the defaults is hashed: a setting that is added, and does nothing by default, renames no run.
     """
-    values = flat(settings)
-    for name in UNDECIDING:
-        values.pop(name)
+    usual = flat(Settings())
+    values = {
+        name: value
+        for name, value in flat(settings).items()
+        if name not in UNDECIDING and value != usual[name]
+    }
     text = json.dumps([values, fingerprint], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -334,6 +340,9 @@ def check(settings: Settings) -> Settings:
         "learning.lr": learning.lr,
         "learning.clip": learning.clip,
         "learning.beta": learning.beta,
+        "learning.beta_start": learning.beta
+        if learning.beta_start is None
+        else learning.beta_start,
         "model.scale_floor": model.scale_floor,
         "learning.minutes": 1.0 if learning.minutes is None else learning.minutes,
     }

@@ -1,15 +1,20 @@
-"""`dood bench`: what rendering, training and inference cost on this machine."""
+"""`dood bench`: what rendering, training and inference cost here, and what learning reaches."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from doodcli.cli import options
 
+app = typer.Typer()
 
+
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     device: options.Device = "auto",
     json_output: options.Json = False,
     quiet: options.Quiet = False,
@@ -21,6 +26,8 @@ def bench(
 
     Takes a few minutes on a laptop.
     """
+    if context.invoked_subcommand is not None:
+        return
     from doodcli.experiments.bench import benchmark
 
     where = options.device(device)
@@ -29,6 +36,74 @@ def bench(
         options.print_json(result)
     else:
         _print_table(result)
+
+
+@app.command()
+def quality(
+    dataset: Annotated[str, typer.Option(help="Data sets, with commas between.")] = "mnist",
+    preset: Annotated[str, typer.Option(help="tiny, smoke, laptop or paper.")] = "laptop",
+    model: Annotated[str | None, typer.Option(help="The model variant [default: dood].")] = None,
+    steps: Annotated[int | None, typer.Option(help="Gradient steps of each training.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes of each instead.")] = None,
+    tries: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try",
+            help="Settings to try beside the preset's, as in 'learning.beta=2 model.pen=global'; "
+            "may be repeated.",
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Posterior samples an image.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Validation images.")] = 500,
+    out: Annotated[Path | None, typer.Option(help="Write quality.csv to this folder.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder that holds the run folders.")] = Path("runs"),
+    data_root: options.DataRoot = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    json_output: options.Json = False,
+    quiet: options.Quiet = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """What settings reach in an equal time, or in equal steps, on validation images.
+
+    Trains the preset and every --try on every data set, and measures the IWAE bound and the error
+    on images that are held out of the training split.
+    """
+    from doodcli.cli.train import progress
+    from doodcli.experiments.quality import Candidate, Sizes
+    from doodcli.experiments.quality import quality as measure
+    from doodcli.learning.train import Plan
+    from doodcli.report.tables import write_csv
+
+    direct = {
+        "model.name": model, "learning.steps": steps, "learning.minutes": minutes, "seed": seed,
+    }  # fmt: skip
+    candidates = [
+        Candidate(
+            options.settings_from(preset, None, {**direct, "data.dataset": name}, changes.split()),
+            changes,
+        )
+        for name in options.commas(dataset, "--dataset")
+        for changes in ("", *(tries or ()))
+    ]
+    if dry_run:
+        options.print_json([{"dataset": c.settings.data.dataset, "changes": c.changes}
+                            for c in candidates])  # fmt: skip
+        return
+    table = measure(
+        candidates, Plan(runs, data_root=data_root, device=options.device(device)),
+        Sizes(samples, limit), seed, progress(quiet), lambda text: options.say(text, quiet),
+    )  # fmt: skip
+    if out is not None:
+        write_csv(table, out / "quality.csv")
+    if json_output:
+        options.print_json(table.to_dict("records"))
+    else:
+        columns = ["model", "source", "changes", "steps", "training_images", "training_minutes",
+                   "images_per_s", "mean_strokes", "mean_abs_error", "blank_error",
+                   "blank_nats"]  # fmt: skip
+        numbers = [name for name in map(str, table) if name.endswith(("iwae_nats", "iwae_se"))]
+        options.print_table(table[[*columns, *numbers]])
 
 
 def _rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -36,6 +36,16 @@ def kl_weight(settings: LearningSettings, step: int) -> float:
     return settings.kl_start + (1 - settings.kl_start) * risen
 
 
+def beta(settings: LearningSettings, step: int) -> float:
+    """The weight on the stopping variable: geometrically from its start to its final value.
+
+    A stroke that is still learned is not yet worth what a good one will be.
+    """
+    start = settings.beta if settings.beta_start is None else settings.beta_start
+    done = min(1.0, step / max(1, settings.beta_steps))
+    return start * (settings.beta / start) ** done
+
+
 def blur(settings: LearningSettings, step: int) -> float:
     """The deviation, in pixels, of the blur of what the likelihood compares; falls to 0."""
     left = settings.blur_start * (1 - step / max(1, settings.blur_steps))

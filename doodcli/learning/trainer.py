@@ -137,11 +137,11 @@ class Trainer:
     def _loss(self, scored: Scored) -> Tensor:
         """The loss in nats a pixel: pathwise bound, score function, and the baseline's own."""
         learning = self.settings.learning
-        on_stop = learning.beta_on == "stop"
+        beta, on_stop = schedule.beta(learning, self.step), learning.beta_on == "stop"
         weights = Weights(
             kl=schedule.kl_weight(learning, self.step),
-            stop=learning.beta if on_stop else 1.0,
-            signal=1.0 if on_stop else learning.beta,
+            stop=beta if on_stop else 1.0,
+            signal=1.0 if on_stop else beta,
         )
         signal, baseline_loss = self.baseline(
             learning_signal(scored, weights), scored.seen, scored.alive
