@@ -150,6 +150,18 @@ LENGTHS = ("learning.steps", "learning.minutes")
 UNDECIDING = ("preset", "data.dataset")
 """Settings that decide nothing by themselves: what they stand for is in the others."""
 
+NEUTRAL: dict[str, Any] = {
+    **SLOTS,
+    "model.code": 10,
+    "model.likelihood": "laplace",
+    "learning.blur_start": 0.0,
+    "learning.blur_steps": 500,
+    "learning.beta_start": None,
+    "learning.beta_steps": 2000,
+}
+"""Settings that a record may lack because they came later, with the value that does what was done
+before them.  With that value they do not count in the hash, so that they rename no run."""
+
 # What may not differ where a number stands beside the paper's (a test asserts it).
 PAPER_PROTOCOL: dict[str, Any] = {
     "resolution": 50,
@@ -223,14 +235,22 @@ def change(settings: Settings, values: dict[str, Any]) -> Settings:
             raise InputError(f"{key}: is a group of settings; name one of them, as {key}.…=VALUE")
         checked = _convert(key, value, kind)
         if key == "model.name":
-            if checked not in VARIANTS:
-                raise InputError(f"{key}={value}: choose from {', '.join(VARIANTS)}")
-            left = {key: flat(Settings())[key] for key in VARIANTS[settings.model.name]}
-            settings = change(settings, {**left, **slots(checked)})
+            settings = _with_slots(settings, checked)
             owner = settings.model
         changed: Any = dataclasses.replace(owner, **{name: checked})  # type: ignore[type-var]
         settings = with_rooms(settings, **{room: changed}) if room else changed
     return settings
+
+
+def _with_slots(settings: Settings, name: str) -> Settings:
+    """Settings with the slots of another variant, and without what the present one had set."""
+    if name not in VARIANTS:
+        raise InputError(f"model.name={name}: choose from {', '.join(VARIANTS)}")
+    if name == settings.model.name:
+        return settings
+    usual = flat(Settings())
+    left = {key: usual[key] for key in VARIANTS[settings.model.name]}
+    return change(settings, {**left, **slots(name)})
 
 
 def override(settings: Settings, values: dict[str, Any]) -> Settings:
@@ -266,7 +286,7 @@ def as_dict(settings: Settings) -> dict[str, Any]:
 def from_dict(values: dict[str, Any], source: str = "settings") -> Settings:
     """The settings that :func:`as_dict` gave; `source` names the file in an error."""
     try:
-        return change(Settings(), dict(_leaves(values)))
+        return change(Settings(), {**NEUTRAL, **dict(_leaves(values))})
     except (InputError, AttributeError, TypeError) as error:
         raise InputError(f"{source}: {error}") from None
 
@@ -291,14 +311,12 @@ def settings_hash(settings: Settings, fingerprint: str) -> str:
     """Eight hex digits for a run: its settings and the fingerprint of its data.
 
     How long it trains counts, so that two lengths are two runs; the name of the preset and the
-    path of the data do not, because what they stand for is in the rest.  Only what differs from
-    the defaults is hashed: a setting that is added, and does nothing by default, renames no run.
+    path of the data do not, because what they stand for is in the rest.
     """
-    usual = flat(Settings())
     values = {
         name: value
         for name, value in flat(settings).items()
-        if name not in UNDECIDING and value != usual[name]
+        if name not in UNDECIDING and (name not in NEUTRAL or value != NEUTRAL[name])
     }
     text = json.dumps([values, fingerprint], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -368,6 +386,8 @@ def _check_ranges(settings: Settings) -> None:
         "model.scale_floor": (model.scale_floor, 1e-6, 1.0),
         "learning.decay_from": (learning.decay_from, 0.0, 1.0),
         "learning.blur_start": (learning.blur_start, 0.0, 100.0),
+        "learning.blur_steps": (learning.blur_steps, 0, math.inf),
+        "learning.beta_steps": (learning.beta_steps, 0, math.inf),
         "learning.kl_start": (learning.kl_start, 0.0, 1.0),
         "learning.scale_memory": (learning.scale_memory, 0.0, 0.9999),
         "learning.signal_memory": (learning.signal_memory, 0.0, 0.9999),
@@ -394,9 +414,11 @@ def _check_variant(model: ModelSettings) -> None:
             )
     if (model.pen == "none") != (model.latent == "code"):
         raise InputError(
-            f"model.pen={model.pen}: {model.name} has {wanted['model.pen']}; "
+            f"model.pen={model.pen}: {model.name} has {wanted.get('model.pen', 'latent')}; "
             "a pen draws strokes, not appearance codes"
         )
+    if model.latent == "code" and (model.decoder, model.prior) != ("neural", "fixed"):
+        raise InputError("model.latent=code: goes with model.decoder=neural and model.prior=fixed")
     if model.decoder == "neural" and model.place == "points":
         raise InputError(
             f"model.place=points: {model.name} has no curve whose points could be moved; its "

@@ -1,7 +1,8 @@
 """The models of the paper: what fills each slot of the one core.
 
 A model is the same loop whatever its name.  A variant fills five slots, and may start its
-learning elsewhere; a seventh variant is one more entry here.
+learning elsewhere.  Another variant is one more entry here, as long as codes come with a network
+that draws them and with the fixed prior.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ AIR_BETA = 7.0
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "dood": {},
-    # The ablations of Section 4: execution guidance, spline renderer, sequential prior.
+    # The ablations: execution guidance, spline renderer (Section 3.1), sequential prior.
     "dood-eg": {"model.guidance": False},
     "dood-dr": {"model.decoder": "neural", "model.place": "image"},
     "dood-sp": {"model.prior": "fixed"},
@@ -51,4 +52,4 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def slots(name: str) -> dict[str, Any]:
     """Every setting that a variant starts from; those of SLOTS are what it is."""
-    return {**SLOTS, "model.pen": "latent", "model.place": "points", **VARIANTS[name]}
+    return {**SLOTS, **VARIANTS[name]}

@@ -245,3 +245,25 @@ def test_two_variants_of_the_same_settings_are_two_runs():
 def test_a_code_needs_a_coordinate():
     with pytest.raises(InputError, match=r"model\.code=0"):
         s.check(named("air", **{"model.code": 0}))
+
+
+def test_a_record_that_lacks_later_settings_does_what_was_done_before_them():
+    record = s.as_dict(s.preset("laptop"))
+    for name in ("blur_start", "blur_steps", "beta_start", "beta_steps"):
+        del record["learning"][name]
+    for name in ("latent", "decoder", "guidance", "prior", "memories", "likelihood"):
+        del record["model"][name]
+    read = s.from_dict(record)
+    assert (read.learning.blur_start, read.learning.beta_start) == (0.0, None)
+    assert read.model == s.preset("laptop").model
+    # Nor do such settings rename a run, where they do nothing.
+    still = s.change(read, {"learning.beta_steps": 2000})
+    assert s.settings_hash(still, "f") == s.settings_hash(read, "f")
+    assert s.settings_hash(s.change(read, {"learning.blur_start": 1.0}), "f") != s.settings_hash(
+        read, "f"
+    )
+
+
+def test_the_name_that_is_there_already_changes_nothing():
+    mine = s.change(s.preset("smoke"), {"model.pen": "global", "model.place": "image"})
+    assert s.change(mine, {"model.name": "dood"}) == mine

@@ -35,7 +35,7 @@ app.command()(transfer.transfer_grid)
 app.command()(reproduce.reproduce)
 app.command()(info.settings)
 app.add_typer(bench.app, name="bench")
-app.add_typer(strokes.app, name="strokes", help="What the strokes say: how many, ….")
+app.add_typer(strokes.app, name="strokes", help="What the strokes say: how many a model uses.")
 app.add_typer(data.app, name="data", help="Lists, fetches and checks the data sets.")
 
 

@@ -74,6 +74,7 @@ def quality(
     from doodcli.experiments.quality import quality as measure
     from doodcli.learning.train import Plan
     from doodcli.report.tables import write_csv
+    from doodcli.settings import as_dict
 
     direct = {
         "model.name": model, "learning.steps": steps, "learning.minutes": minutes, "seed": seed,
@@ -87,8 +88,9 @@ def quality(
         for changes in ("", *(tries or ()))
     ]
     if dry_run:
-        options.print_json([{"dataset": c.settings.data.dataset, "changes": c.changes}
-                            for c in candidates])  # fmt: skip
+        options.print_json(
+            [{"changes": c.changes, "settings": as_dict(c.settings)} for c in candidates]
+        )
         return
     table = measure(
         candidates, Plan(runs, data_root=data_root, device=options.device(device)),

@@ -66,7 +66,7 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     items = commas(text, option)
     if not all(item.isascii() and item.isdigit() and int(item) < 2**32 for item in items):
         raise InputError(f"{option} {text}: must be whole numbers from 0 with commas between")
-    return tuple(map(int, items))
+    return tuple(dict.fromkeys(map(int, items)))
 
 
 def device(name: str) -> str:

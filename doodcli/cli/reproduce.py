@@ -23,7 +23,9 @@ def reproduce(
     runs: Annotated[Path, typer.Option(help="Folder that holds the run folders.")] = Path("runs"),
     only: Annotated[
         str | None,
-        typer.Option(help="Tasks, with commas between, and what they need; see --dry-run."),
+        typer.Option(
+            help="Tasks, with commas between, as in 'train-*,strokes', and what they need."
+        ),
     ] = None,
     data_root: options.DataRoot = None,
     device: options.Device = "auto",

@@ -18,8 +18,9 @@ VERSION = 1
 ROWS = 1024
 """Images that are parsed at once: bounds the memory, changes nothing but rounding."""
 
-ALWAYS = 0.99
-"""Share of the drawings that counts as always."""
+ALWAYS = 0.95
+"""Share of the drawings that counts as always.  More than .96 cannot be: the logit of going on
+stays within ±5, so that six strokes have at most the chance .9933⁶."""
 
 GROWS = 0.25
 """Strokes by which the mean of a harder set must pass the training set's to count as more."""
@@ -88,18 +89,19 @@ CLAIMS = (
         ("dood", "dood-dr"), "share at most on its own set", most=0.5,
     ),
     Claim(
-        "uses more strokes on every harder set", ("dood", "air-difference"), "least growth",
+        "uses more strokes on every other set", ("dood", "air-difference"), "least growth",
         least=GROWS,
     ),
-    Claim("uses no more strokes on harder sets", ("air",), "largest growth", most=GROWS),
+    Claim("uses no more strokes on other sets", ("air",), "largest growth", most=GROWS),
 )  # fmt: skip
 
 
 def claims(counts: pd.DataFrame) -> pd.DataFrame:
     """Every claim for every run: the number measured, its limit, and whether it holds.
 
-    Of a model of which the paper does not make the claim, `paper` is False and the row says how
-    it compares.  Growth is the mean number of strokes on another set less that on the set of
+    The paper speaks of some models and of trainings on MNIST, to which its other sets are harder:
+    where it does not make the claim `paper` is False, and the row says how the run compares.
+    Growth is the mean number of strokes on another set less that on the set of
     the training: a run whose own set, or every other, is not among the counts has no rows.
     """
     rows: list[dict[str, object]] = []
@@ -120,7 +122,8 @@ def claims(counts: pd.DataFrame) -> pd.DataFrame:
             rows.append(
                 {
                     "run": run, "model": model, "source": source, "claim": claim.text,
-                    "paper": model in claim.models, "measure": claim.measure, "value": value,
+                    "paper": model in claim.models and source == "mnist", "measure": claim.measure,
+                    "value": value,
                     "limit": claim.least if math.isfinite(claim.least) else claim.most,
                     "holds": claim.least <= value <= claim.most,
                 }
@@ -129,7 +132,13 @@ def claims(counts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def papers_own(claims: pd.DataFrame) -> pd.DataFrame:
-    """The claims that the paper makes, for people: no run names, holds as yes or no."""
-    said = claims[claims.paper.astype(bool)].drop(columns=["run", "paper"])
-    return said.assign(holds=said.holds.map({True: "yes", False: "no"}))
+def of_their_models(claims: pd.DataFrame) -> pd.DataFrame:
+    """The claims about the models that the paper makes them of, for people: yes and no.
+
+    `paper` is no where such a model was trained on another set than the paper's.
+    """
+    models = {claim.text: claim.models for claim in CLAIMS}
+    about = claims.apply(lambda row: row.model in models[row.claim], axis=1).astype(bool)
+    said = claims[about].drop(columns="run")
+    words = {True: "yes", False: "no"}
+    return said.assign(paper=said.paper.map(words), holds=said.holds.map(words))

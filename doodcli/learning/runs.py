@@ -85,7 +85,7 @@ class Run:
             "preset": self.settings.preset,
             "pen": model.pen,
             "place": model.place,
-            "likelihood": model.likelihood,
+            "likelihood_family": model.likelihood,
             "bound": model.pen != "amortised",
             "steps": facts["step"],
             "training_images": facts["images"],

@@ -42,13 +42,15 @@ def beta(settings: LearningSettings, step: int) -> float:
     A stroke that is still learned is not yet worth what a good one will be.
     """
     start = settings.beta if settings.beta_start is None else settings.beta_start
-    done = min(1.0, step / max(1, settings.beta_steps))
+    done = min(1.0, step / settings.beta_steps) if settings.beta_steps else 1.0
     return start * (settings.beta / start) ** done
 
 
 def blur(settings: LearningSettings, step: int) -> float:
     """The deviation, in pixels, of the blur of what the likelihood compares; falls to 0."""
-    left = settings.blur_start * (1 - step / max(1, settings.blur_steps))
+    if step >= settings.blur_steps:
+        return 0.0
+    left = settings.blur_start * (1 - step / settings.blur_steps)
     return left if left > LEAST_BLUR else 0.0
 
 

@@ -216,7 +216,9 @@ class DrawingModel(nn.Module):
     def render(
         self, drawing: Drawing, token: Token | None = None, upto: int | None = None
     ) -> Tensor:
-        """The canvas after `upto` strokes (default: all), `[..., R, R]` in [0, 1).
+        """The canvas after `upto` strokes (default: all), `[..., R, R]`.
+
+        In [0, 1), or without a pen from 0 on: there it is a plain sum.
 
         `token` perturbs the drawing: noise on its points, then an affine map of the canvas.
         Differentiable in everything.

@@ -115,12 +115,13 @@ class LearnedPrior(Prior):
 
 
 class FixedPrior(Prior):
-    """The independent prior of AIR and of DooD without its sequential one: nothing is learned.
+    """The independent prior of AIR and of DooD without its sequential one.
+
+    Nothing is learned but the prior of a pen.
 
     It goes on with even odds.  Layouts are Gaussians around (.8, 0, 0, 0) with deviations (.2,
     .2, .2, .4) (the reference implementation's), carried to unconstrained coordinates by the
-    slope there.  Codes are standard normal; control points have the deviation of a line across
-    half the frame.
+    slope there.  Codes are standard normal; control points N(0, .5²), half a half frame.
     """
 
     layout_mean: Tensor

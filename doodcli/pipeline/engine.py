@@ -8,6 +8,7 @@ else in the project skips, resumes or counts failures.
 from __future__ import annotations
 
 import fcntl
+import fnmatch
 import hashlib
 import json
 import time
@@ -103,16 +104,16 @@ class Ledger:
 
 
 def only(tasks: Sequence[Task], names: Sequence[str]) -> list[Task]:
-    """The tasks of these names (`cell` means all whose names begin with cell-) and their needs.
+    """The tasks of these names, which may be patterns as in `train-*`, and what they need.
 
     InputError for a name that no task has.
     """
     chosen: set[str] = set()
     for name in names:
-        found = {t.name for t in tasks if t.name == name or t.name.startswith(f"{name}-")}
+        found = set(fnmatch.filter([task.name for task in tasks], name))
         if not found:
-            kinds = dict.fromkeys(task.name.partition("-")[0] for task in tasks)
-            raise InputError(f"--only {name}: no such task; choose from {', '.join(kinds)}")
+            known = ", ".join(task.name for task in tasks)
+            raise InputError(f"--only {name}: no such task; choose from {known}")
         chosen |= found
     for task in reversed(tasks):  # what is needed comes before what needs it
         if task.name in chosen:

@@ -29,6 +29,7 @@ from doodcli.settings import (
     change,
     change_by_text,
     check,
+    flat,
     override,
     preset,
 )
@@ -47,6 +48,9 @@ VERSION = 1
 
 MAIN = "dood"
 """The model whose drawings are shown stroke by stroke."""
+
+NAMED_BY = {"model.name": "--model", "data.dataset": "--sources", "seed": "--seeds or --seed"}
+"""Settings of which a suite has several values, and the options that give them."""
 
 SAMPLES = 40
 """Drawings from the prior in the picture of samples."""
@@ -140,7 +144,11 @@ class Suite:
         """The settings with which a model is trained on a data set."""
         base = override(preset(self.name), self._length(model))
         base = change(base, {"model.name": model, "data.dataset": source, "seed": seed})
-        return check(change_by_text(base, self.assignments))
+        changed = change_by_text(base, self.assignments)
+        for name, option in NAMED_BY.items():
+            if flat(changed)[name] != flat(base)[name]:
+                raise InputError(f"--set {name}: here {option} says it")
+        return check(changed)
 
     def _length(self, model: str) -> dict[str, int]:
         steps = self.profile.steps.get(model)
@@ -151,6 +159,7 @@ class Suite:
         profile = self.profile
         shown = [what for what in self.trainings if what.seed == self.seeds[0]]
         names = tuple(what.task for what in shown)
+        of_main = tuple(what.task for what in shown if what.model == MAIN)
         # `dood train` prints the folder of its run, also of one that is finished.
         runs = ",".join(f"$({self.command(what)})" for what in shown)
         drawing = ",".join(f"$({self.command(what)})" for what in shown if what.model == MAIN)
@@ -173,7 +182,7 @@ class Suite:
             "samples": (self._samples, f"doodcli.load(RUN).imagine({SAMPLES}, seed={self.seed})"),
         }
         experiments = [
-            Task(name, self._key(name), work, command, names)
+            Task(name, self._key(name), work, command, of_main if name == "reconstruct" else names)
             for name, (work, command) in commands.items()
         ]
         return [*self.training_tasks(), *experiments, *grid.tasks(self)]
@@ -229,10 +238,11 @@ class Suite:
         """The key of an experiment on all runs: weights, targets, sizes, versions."""
 
         def key() -> dict[str, Any]:
+            runs = self._main_runs() if experiment == "reconstruct" else self._runs()
             return {
                 "experiment": experiment,
                 "versions": [VERSION, strokes.VERSION],
-                "weights": [run.provenance()["weights"] for run in self._runs()],
+                "weights": [run.provenance()["weights"] for run in runs],
                 "targets": [
                     self._images(self._first, name, "test").fingerprint
                     for name in self.profile.targets
@@ -257,8 +267,7 @@ class Suite:
         ]
 
     def _reconstruct(self) -> Sequence[Path]:
-        runs = [run for run in self._runs() if run.settings.model.name == MAIN]
-        return reconstructions(runs, self._study(self.profile.pictures), self.out)[1]
+        return reconstructions(self._main_runs(), self._study(self.profile.pictures), self.out)[1]
 
     def _compare(self) -> Sequence[Path]:
         study = self._study(self.profile.pictures)
@@ -267,7 +276,7 @@ class Suite:
     def _strokes(self) -> Sequence[Path]:
         _, claims, paths = stroke_counts(self._runs(), self._study(self.profile.limit), self.out)
         text = "What the paper says of the number of strokes, and what was measured."
-        return [*paths, self._tex("stroke_claims", strokes.papers_own(claims), text)]
+        return [*paths, self._tex("stroke_claims", strokes.of_their_models(claims), text)]
 
     def _samples(self) -> Sequence[Path]:
         pictures = []
@@ -297,6 +306,10 @@ class Suite:
     def _runs(self) -> list[Run]:
         """The runs that are drawn and counted: those of the first seed."""
         return [self.run(what) for what in self.trainings if what.seed == self.seeds[0]]
+
+    def _main_runs(self) -> list[Run]:
+        chosen = [what for what in self.trainings if what.seed == self.seeds[0]]
+        return [self.run(what) for what in chosen if what.model == MAIN]
 
     def _study(self, limit: int | None) -> Study:
         return Study(

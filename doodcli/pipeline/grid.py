@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from doodcli.data.load import load_images
-from doodcli.data.registry import short
+from doodcli.data.registry import DATA_SETS, short
 from doodcli.errors import RunFailed
 from doodcli.experiments import likelihood, transfer
 from doodcli.experiments.reconstruct import reconstruct
@@ -111,11 +112,21 @@ def _cell(suite: Suite, what: Training, target: str) -> Task:
 
 def _marks(run: Run, found: dict[str, object], target: str) -> dict[str, object]:
     """The target by its name in the grid, and what is not canonical about source and target."""
-    source, other = run.record["data"]["remark"], str(found["remark"])
-    if target.endswith(transfer.TRANSPOSED):
-        other = other.removesuffix("transposed").rstrip("; ")
-    marks = [f"source: {source}" if source else "", f"target: {other}" if other else ""]
-    return {"target": short(target), "remarks": "; ".join(filter(None, marks))}
+    data = run.settings.data
+    marks = {
+        "source": _remark(data.dataset, run.record["data"]["remark"]),
+        "target": _remark(target.removesuffix(transfer.TRANSPOSED), str(found["remark"])),
+    }
+    return {
+        "target": short(target),
+        "source_transposed": data.transpose,
+        "remarks": "; ".join(f"{which}: {text}" for which, text in marks.items() if text),
+    }
+
+
+def _remark(name: str, remark: str) -> str:
+    """What is not canonical about a set; that it is transposed is said elsewhere."""
+    return remark.removesuffix("transposed").rstrip("; ") if name in DATA_SETS else "own data"
 
 
 def _blank(suite: Suite, what: Training, target: str) -> Task:
@@ -124,8 +135,11 @@ def _blank(suite: Suite, what: Training, target: str) -> Task:
     settings = suite.settings(*what)
 
     def learned() -> ImageSet:
-        root, side = suite.plan.data_root, settings.model.resolution
-        return load_images(what.source, "train", data_root=root, resolution=side)
+        return load_images(
+            what.source, "train", data_root=suite.plan.data_root,
+            resolution=settings.model.resolution, transpose=settings.data.transpose,
+            limit=settings.data.limit, seed=what.seed,
+        )  # fmt: skip
 
     def images() -> ImageSet:
         return target_images(suite, target, settings.model.resolution, suite.profile.limit)
@@ -133,10 +147,11 @@ def _blank(suite: Suite, what: Training, target: str) -> Task:
     def key() -> dict[str, Any]:
         return {
             "version": likelihood.VERSION,
-            "likelihood": [settings.model.likelihood, settings.model.scale_floor],
-            "source": learned().fingerprint,
+            "model": [settings.model.likelihood, settings.model.scale_floor],
+            "source": [learned().fingerprint, settings.data.transpose, settings.data.limit],
+            "resolution": settings.model.resolution,
+            "seeds": [what.seed, suite.seed],
             "target": [target, images().fingerprint, suite.profile.limit],
-            "seed": suite.seed,
         }
 
     def work() -> list[Path]:
@@ -151,6 +166,7 @@ def _blank(suite: Suite, what: Training, target: str) -> Task:
 def _tables(suite: Suite, parts: list[Task]) -> Task:
     """`transfer.*`, of those cells that are done: one that failed leaves a gap."""
 
+    @functools.cache  # every key is of whole sets of images
     def done() -> list[Path]:
         # A file may be there and outdated: the ledger knows.
         ledger = Ledger(suite.out / LEDGER)
@@ -172,22 +188,30 @@ def _tables(suite: Suite, parts: list[Task]) -> Task:
         return write_tables(suite, table)
 
     models, sources = (
-        ",".join(dict.fromkeys(names)) for names in zip(*suite.profile.trainings, strict=True)
+        list(dict.fromkeys(names)) for names in zip(*suite.profile.trainings, strict=True)
     )
     profile = suite.profile
     limit = f" --limit {profile.limit}" if profile.limit else ""
-    command = (
-        f"dood transfer-grid --preset {suite.name} --model {models} --sources {sources} "
-        f"--targets {','.join(profile.targets)} --seeds {','.join(map(str, suite.seeds))} "
-        f"--samples {profile.samples}{limit} --seed {suite.seed} --out {suite.out.parent} "
-        f"--runs {suite.plan.runs}{suite.root()}"
+    rest = (
+        f"--seed {suite.seed} --out {suite.out.parent} --runs {suite.plan.runs}{suite.root()}"
+        + "".join(f" --set {text}" for text in suite.assignments)
     )
+    if len(profile.trainings) == len(models) * len(sources):
+        command = (
+            f"dood transfer-grid --preset {suite.name} --model {','.join(models)} "
+            f"--sources {','.join(sources)} --targets {','.join(profile.targets)} "
+            f"--seeds {','.join(map(str, suite.seeds))} --samples {profile.samples}{limit} {rest}"
+        )
+    else:  # a profile whose trainings are no square
+        command = f"dood reproduce --profile {suite.name} --only transfer {rest}"
     return Task("transfer", key, work, command, soft=tuple(part.name for part in parts))
 
 
 def write_tables(suite: Suite, table: pd.DataFrame) -> list[Path]:
-    """Every table and picture of the grid's cells."""
+    """Every table and picture of the grid's cells; those of an earlier, wider grid go."""
     out = suite.out
+    for stale in out.glob("transfer*"):
+        stale.unlink()
     write_csv(table, out / "transfer.csv")
     paths = [out / "transfer.csv"]
     # The paper's numbers are of trainings on each set; the ablations only of MNIST.
@@ -208,15 +232,22 @@ def write_tables(suite: Suite, table: pd.DataFrame) -> list[Path]:
 
 
 def _shown(cell: pd.Series) -> str:
-    """A cell for print: its mean, and its deviation over seeds or, of one seed, over images."""
+    """A cell for print: its mean, its deviation (see :func:`_caption`), its error."""
     apart = cell["std"] if cell["seeds"] > 1 else cell["se"]
-    return f"{cell['iwae_nats']:,.1f} ± {apart:,.1f}"
+    return f"{cell['iwae_nats']:,.1f} ± {apart:,.1f} ({cell['mean_abs_error']:.3f})"
 
 
-CAPTION = (
-    "Log marginal likelihood, nats an image (IWAE). ± is the standard deviation over seeds, or, of "
-    "one seed, the standard error over images. blank draws nothing. Bold: best of a column. "
-)
+def _caption(part: pd.DataFrame) -> str:
+    """What the numbers of a square are, and of how many seeds, images and samples."""
+    seeds, images, samples = (
+        "/".join(dict.fromkeys(map(str, part[name]))) for name in ("seeds", "images", "samples")
+    )
+    return (
+        f"Log marginal likelihood, nats an image: IWAE with {samples} samples, {images} images, "
+        f"{seeds} seed(s); ± is the standard deviation over seeds or, of one, the standard error "
+        "over images; in brackets the mean absolute error of a pixel. blank draws nothing. Bold: "
+        "the best model of a column, which a blank page may pass."
+    )
 
 
 def _square(
@@ -230,9 +261,10 @@ def _square(
     best = values == values.max()
     for source, pages in table[table.model == "blank"].groupby("source", sort=False):
         if source in set(part.source):
-            found = pages.set_index("target").iwae_nats
+            numbers = zip(pages.target, pages.iwae_nats, pages.mean_abs_error, strict=True)
+            found = {target: f"{nats:,.1f} ({error:.3f})" for target, nats, error in numbers}
             name = f"blank, {source}"
-            shown.loc[name] = [f"{found[t]:,.1f}" if t in found else "--" for t in order]
+            shown.loc[name] = [found.get(target, "--") for target in order]
             best.loc[name] = False
     return shown.fillna("--").reset_index(names=rows), best.reset_index(drop=True)
 
@@ -240,14 +272,14 @@ def _square(
 def _tex_of_model(suite: Suite, model: str, part: pd.DataFrame, table: pd.DataFrame) -> Path:
     path = suite.out / f"transfer_{model}.tex"
     shown, best = _square(part, "source", table)
-    write_tex(shown, path, f"{model}. {CAPTION}", f"tab:{suite.name}-transfer-{model}", best)
+    write_tex(shown, path, f"{model}. {_caption(part)}", f"tab:{suite.name}-transfer-{model}", best)
     return path
 
 
 def _tex_ablations(suite: Suite, part: pd.DataFrame, table: pd.DataFrame) -> Path:
     path = suite.out / "transfer_ablations.tex"
     shown, best = _square(part, "model", table)
-    text = f"All models, trained on MNIST. {CAPTION}"
+    text = f"All models, trained on MNIST. {_caption(part)}"
     write_tex(shown, path, text, f"tab:{suite.name}-transfer-ablations", best)
     return path
 
@@ -255,14 +287,15 @@ def _tex_ablations(suite: Suite, part: pd.DataFrame, table: pd.DataFrame) -> Pat
 def _tex_vs_paper(suite: Suite, beside: pd.DataFrame) -> Path:
     path = suite.out / "transfer_vs_paper.tex"
     columns = ["figure", "model", "source", "target"]
-    numbers = ["iwae_nats", "paper_nats", "difference"]
+    numbers = ["iwae_nats", "se", "paper_nats", "difference"]
     shown = beside[columns].assign(
         **{name: beside[name].map("{:,.1f}".format) for name in numbers},
         alike=beside.like_for_like.map({True: "yes", False: "no"}),
     )
     text = (
-        "Ours beside the paper's (of its leaky bound), nats an image. alike: the data are the "
-        "canonical ones and the quantity is the same."
+        "Ours beside the paper's, nats an image; se is ours over images. The paper's DooD numbers "
+        "are of a bound that leaks the target into the pen. alike: canonical data, same k, "
+        "resolution and likelihood."
     )
     write_tex(shown, path, text, f"tab:{suite.name}-transfer-vs-paper")
     return path

@@ -83,6 +83,7 @@ def stroke_counts(
     claims = strokes.claims(counts)
     write_csv(counts, out / "stroke_counts.csv")
     paths = [out / "stroke_counts.csv", *save_figure(counts_figure(counts), out / "stroke_counts")]
+    (out / "stroke_claims.csv").unlink(missing_ok=True)
     if len(claims):
         write_csv(claims, out / "stroke_claims.csv")
         paths.append(out / "stroke_claims.csv")

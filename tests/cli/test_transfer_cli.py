@@ -29,7 +29,7 @@ from tests.command import Result, dood, refused
 SETS = ("digits", "scribbles")
 PROMISED = (
     "iwae_nats", "iwae_se", "mean_abs_error", "mean_strokes", "samples", "images", "resolution",
-    "pen", "place", "likelihood", "training_images", "steps", "device", "seconds", "run",
+    "pen", "place", "likelihood_family", "training_images", "steps", "device", "seconds", "run",
     "weights", "source_fingerprint", "target_fingerprint", "settings_hash", "version", "git",
     "evaluation_seed", "kind",
 )  # fmt: skip
@@ -182,7 +182,7 @@ def test_every_row_says_where_it_comes_from(made):
     assert not ours[list(PROMISED)].drop(columns="git").isna().any(axis=None)
     for name, value in {
         "samples": 4, "images": 16, "resolution": 50, "pen": "latent", "place": "points",
-        "likelihood": "laplace", "steps": 6, "training_images": 6 * 16, "preset": "tiny",
+        "likelihood_family": "laplace", "steps": 6, "training_images": 6 * 16, "preset": "tiny",
         "kind": "bound", "evaluation_seed": 0, "part": "test",
     }.items():  # fmt: skip
         assert set(ours[name]) == {value}, name
@@ -204,16 +204,20 @@ def test_the_square_shows_the_means_over_seeds_and_the_best_of_a_column_in_bold(
     table = grid.table()
     ours = table[table.model == "dood"].groupby(["source", "target"]).iwae_nats
     blank = table[table.model == "blank"].set_index(["source", "target"]).iwae_nats
+    errors = table.groupby(["model", "source", "target"]).mean_abs_error.mean()
     mean, std = ours.mean(), ours.std()
     expected = []
     for source in SETS:
         row = [source]
         for target in SETS:
             text = f"{mean[source, target]:,.1f} ± {std[source, target]:,.1f}"
+            text += f" ({errors['dood', source, target]:.3f})"
             best = mean[source, target] == max(mean[other, target] for other in SETS)
             row.append(rf"\textbf{{{text}}}" if best else text)
         expected.append(row)
-    expected += [[f"blank, {s}", *(f"{blank[s, t]:,.1f}" for t in SETS)] for s in SETS]
+    for s in SETS:
+        numbers = [f"{blank[s, t]:,.1f} ({errors['blank', s, t]:.3f})" for t in SETS]
+        expected.append([f"blank, {s}", *numbers])
     assert grid.tex("transfer_dood.tex") == expected
 
 
@@ -444,7 +448,7 @@ def test_ours_stand_beside_the_papers_and_say_what_is_not_canonical(papers):
     shown = grid.tex("transfer_vs_paper.tex")
     assert len(shown) == len(found)
     assert {row[-1] for row in shown} == {"no"}
-    assert shown[0][5] == "7,094.0"
+    assert shown[0][6] == "7,094.0"
 
 
 def test_all_models_of_one_source_share_a_table(papers):

@@ -199,11 +199,12 @@ def test_strokes_are_counted_drawn_and_compared_with_the_paper(counted, trained,
     assert set(counts.run) == {trained[name].name for name in ("dood", "air")}
     claims = pd.read_csv(tmp_path / "stroke_claims.csv")
     assert len(claims) == 2 * 4
-    assert claims[claims.paper].groupby("model").size().to_dict() == {"air": 1, "dood": 2}
+    # The paper speaks of trainings on MNIST, not of these.
+    assert not claims.paper.any()
     assert (tmp_path / "stroke_counts.pdf").read_bytes().startswith(b"%PDF")
     assert shade(tmp_path / "stroke_counts.png") > 5
-    # For people: the means, the three claims that the paper makes, and where it all is.
-    for words in ("mean_strokes", "uses no more strokes on harder sets", "stroke_counts.png"):
+    # For people: the means, the claims about these models, and where it all is.
+    for words in ("mean_strokes", "uses no more strokes on other sets", "stroke_counts.png"):
         assert words in result.out
 
 

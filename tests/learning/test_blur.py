@@ -79,8 +79,8 @@ def test_the_blur_falls_in_a_line_to_nothing_and_stays_there(start: float, steps
     values = {"learning.blur_start": start, "learning.blur_steps": steps}
     learning = change(preset("tiny"), values).learning
     found = [schedule.blur(learning, step) for step in range(2 * steps + 2)]
-    assert found[0] == start
-    assert all(value == 0 for value in found[max(1, steps) :])
+    assert found[0] == (start if steps else 0)
+    assert all(value == 0 for value in found[steps:])
     seen = [value for value in found if value]
     line = [start * (1 - step / max(1, steps)) for step in range(len(seen))]
     assert seen == pytest.approx(line)
