@@ -52,6 +52,9 @@ MAIN = "dood"
 NAMED_BY = {"model.name": "--model", "data.dataset": "--sources", "seed": "--seeds or --seed"}
 """Settings of which a suite has several values, and the options that give them."""
 
+COMPARED = 4
+"""Images of each set that all models draw side by side."""
+
 SAMPLES = 40
 """Drawings from the prior in the picture of samples."""
 
@@ -176,7 +179,7 @@ class Suite:
             ),
             "compare": (
                 self._compare,
-                f"dood reconstruct {runs} {where} --num {profile.pictures} {out}/models",
+                f"dood reconstruct {runs} {where} --num {COMPARED} {out}/models",
             ),
             "strokes": (self._strokes, f"dood strokes count {runs} {where}{limit} {out}"),
             "samples": (self._samples, f"doodcli.load(RUN).imagine({SAMPLES}, seed={self.seed})"),
@@ -241,7 +244,7 @@ class Suite:
             runs = self._main_runs() if experiment == "reconstruct" else self._runs()
             return {
                 "experiment": experiment,
-                "versions": [VERSION, strokes.VERSION],
+                "versions": [VERSION, strokes.VERSION, COMPARED, SAMPLES],
                 "weights": [run.provenance()["weights"] for run in runs],
                 "targets": [
                     self._images(self._first, name, "test").fingerprint
@@ -270,8 +273,7 @@ class Suite:
         return reconstructions(self._main_runs(), self._study(self.profile.pictures), self.out)[1]
 
     def _compare(self) -> Sequence[Path]:
-        study = self._study(self.profile.pictures)
-        return reconstructions(self._runs(), study, self.out / "models")[1]
+        return reconstructions(self._runs(), self._study(COMPARED), self.out / "models")[1]
 
     def _strokes(self) -> Sequence[Path]:
         _, claims, paths = stroke_counts(self._runs(), self._study(self.profile.limit), self.out)
