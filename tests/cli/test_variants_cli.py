@@ -131,7 +131,7 @@ def test_a_normal_likelihood_is_trained_measured_and_named(capsys, tmp_path, tra
         "--device", "cpu", "--json", "--quiet",
     )  # fmt: skip
     normal, blank = json.loads(result.out)
-    assert normal["likelihood"] == "normal"
+    assert normal["likelihood_family"] == "normal"
     # The blank page has the same family: per pixel the mean and the deviation of the source.
     from torch.distributions import Normal
 
