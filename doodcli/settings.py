@@ -197,11 +197,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning.decay_from": 0.6,
         "learning.kl_steps": 400,
         "learning.scale_steps": 300,
-        "learning.blur_steps": 250,
         "learning.warmup_steps": 50,
-        # So short a run ends before a stroke is worth four times its cost.
+        # So short a run ends before a stroke is worth four times its cost, and a third of it under
+        # a blur leaves the strokes in a pile.
         "learning.beta": 1.0,
-        "learning.stop_delay": 150,
+        "learning.draw_bias": 1.0,
+        "learning.blur_start": 0.0,
     },
     "laptop": {"learning.minutes": 60.0},
     "paper": {
