@@ -149,17 +149,14 @@ def _without_nan(value: Any) -> Any:
 
 def source_of(run: Run, data_root: Path | None) -> ImageSet:
     """The images that a run was trained on.  InputError when the file is another one now."""
-    from doodcli.data.load import load_images
+    from doodcli.learning.train import training_images
 
-    data = run.settings.data
-    images = load_images(
-        data.dataset, "train", data_root=data_root, resolution=run.settings.model.resolution,
-        transpose=data.transpose, limit=data.limit, seed=run.settings.seed,
-    )  # fmt: skip
+    images = training_images(run.settings, data_root)
     if images.fingerprint != run.record["data"]["fingerprint"]:
         raise InputError(
-            f"{data.dataset}: is not the data that {run.name} was trained on (fingerprint "
-            f"{images.fingerprint}, then {run.record['data']['fingerprint']}); give its --data-root"
+            f"{run.settings.data.dataset}: is not the data that {run.name} was trained on "
+            f"(fingerprint {images.fingerprint}, then {run.record['data']['fingerprint']}); "
+            "give its --data-root"
         )
     return images
 

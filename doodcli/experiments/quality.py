@@ -12,7 +12,7 @@ import pandas as pd
 
 from doodcli.data.load import load_images
 from doodcli.experiments import likelihood
-from doodcli.learning.train import train
+from doodcli.learning.train import train, training_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,10 +59,7 @@ def quality(
             name, "validation", data_root=plan.data_root, resolution=settings.model.resolution,
             transpose=settings.data.transpose, limit=sizes.limit, seed=seed,
         )  # fmt: skip
-        source = load_images(
-            name, "train", data_root=plan.data_root, resolution=settings.model.resolution,
-            transpose=settings.data.transpose, limit=settings.data.limit, seed=settings.seed,
-        )  # fmt: skip
+        source = training_images(settings, plan.data_root)
         found = likelihood.row_of_run(run, run.model(plan.device), target, sizes.samples, seed)
         blank = likelihood.BlankPage.fitted(source, settings.model).row(target)
         facts = run.checkpoint.facts

@@ -91,6 +91,19 @@ class Stopped(BaseException):
         self.code = code
 
 
+def training_images(settings: Settings, data_root: Path | None) -> ImageSet:
+    """The images that a run of these settings learns from."""
+    return load_images(
+        settings.data.dataset,
+        "train",
+        data_root=data_root,
+        resolution=settings.model.resolution,
+        transpose=settings.data.transpose,
+        limit=settings.data.limit,
+        seed=settings.seed,
+    )
+
+
 def train(settings: Settings, plan: Plan, listener: Listener | None = None) -> Run:
     """Train a model, or go on with its training; returns the finished run.
 
@@ -99,15 +112,7 @@ def train(settings: Settings, plan: Plan, listener: Listener | None = None) -> R
     """
     listener = listener or Listener()
     check(settings)
-    images = load_images(
-        settings.data.dataset,
-        "train",
-        data_root=plan.data_root,
-        resolution=settings.model.resolution,
-        transpose=settings.data.transpose,
-        limit=settings.data.limit,
-        seed=settings.seed,
-    )
+    images = training_images(settings, plan.data_root)
     if plan.extend and plan.run_dir is None:
         raise InputError("--extend: goes with --run-dir, which names the run to go on with")
     path = plan.run_dir.resolve() if plan.run_dir else plan.runs / run_name(settings, images)

@@ -12,6 +12,7 @@ from doodcli.data.registry import DATA_SETS, short
 from doodcli.errors import RunFailed
 from doodcli.experiments import likelihood, transfer
 from doodcli.experiments.reconstruct import reconstruct
+from doodcli.learning.train import training_images
 from doodcli.pipeline.engine import LEDGER, Ledger, Task
 from doodcli.report.figures import save_figure, transfer_figure
 from doodcli.report.tables import write_csv, write_tex
@@ -135,11 +136,7 @@ def _blank(suite: Suite, what: Training, target: str) -> Task:
     settings = suite.settings(*what)
 
     def learned() -> ImageSet:
-        return load_images(
-            what.source, "train", data_root=suite.plan.data_root,
-            resolution=settings.model.resolution, transpose=settings.data.transpose,
-            limit=settings.data.limit, seed=what.seed,
-        )  # fmt: skip
+        return training_images(settings, suite.plan.data_root)
 
     def images() -> ImageSet:
         return target_images(suite, target, settings.model.resolution, suite.profile.limit)
