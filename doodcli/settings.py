@@ -111,7 +111,7 @@ class LearningSettings:
     scale_steps: int = _option(500, "steps over which that floor falls to its final value")
     blur_start: float = _option(4.0, "pixels by which canvas and target are blurred at first")
     blur_steps: int = _option(500, "steps over which that blur falls to 0")
-    beta: float = _option(4.0, "weight on the stopping variable (Section 2.3); reports have 1")
+    beta: float = _option(1.0, "weight on the stopping variable (Section 2.3); reports have 1")
     beta_start: float | None = _option(None, "that weight at the first step; none: the same")
     beta_steps: int = _option(2000, "steps over which it rises, or falls, to beta")
     beta_on: Literal["stop", "signal"] = _option(
