@@ -9,6 +9,7 @@ import typer
 from doodcli.cli import (
     bench,
     data,
+    export,
     info,
     likelihood,
     reconstruct,
@@ -33,6 +34,7 @@ app.command()(reconstruct.reconstruct)
 app.command()(likelihood.likelihood)
 app.command()(transfer.transfer_grid)
 app.command()(reproduce.reproduce)
+app.command()(export.export)
 app.command()(info.settings)
 app.add_typer(bench.app, name="bench")
 app.add_typer(strokes.app, name="strokes", help="What the strokes say: how many a model uses.")

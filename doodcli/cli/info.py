@@ -11,20 +11,17 @@ from doodcli.cli import options
 
 
 def info(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or pretrained:NAME.")],
     out: Annotated[
         Path | None, typer.Option(help="Also draw the training curve into this folder.")
     ] = None,
     json_output: options.Json = False,
 ) -> None:
     """What a run is: settings, data, where its training stands, and its figures."""
-    from doodcli.learning.runs import open_run
     from doodcli.report.figures import curve_figure, save_figure
     from doodcli.settings import flat
 
-    found = open_run(Path(run))
-    for line in found.refused:
-        options.say(f"warning: {line}")
+    found = options.open_one(run)
     log = found.log()
     figures = sorted(str(path) for path in found.path.glob("*.png"))
     if out is not None:

@@ -40,7 +40,9 @@ Assignments = Annotated[
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="JSON file of settings to start from.")
 ]
-Runs = Annotated[str, typer.Argument(metavar="RUNS", help="Run folders, with commas between.")]
+Runs = Annotated[
+    str, typer.Argument(metavar="RUNS", help="Run folders or pretrained:NAME, with commas between.")
+]
 Part = Annotated[str, typer.Option(help="test, validation, train or all.")]
 Transpose = Annotated[
     bool, typer.Option("--transpose", help="Swap the images' axes: the paper's EMNIST.")
@@ -125,6 +127,14 @@ def open_runs(text: str) -> list[Run]:
         for line in run.refused:
             say(f"warning: {line}")
     return runs
+
+
+def open_one(text: str) -> Run:
+    """The run of a RUN argument; says which checkpoints were refused."""
+    runs = open_runs(text)
+    if len(runs) > 1:
+        raise InputError(f"RUN {text}: this command takes one run")
+    return runs[0]
 
 
 def say(text: str, quiet: bool = False) -> None:

@@ -1,9 +1,9 @@
 """Checkpoints that are whole or do not count, and load without running pickled code.
 
 A run folder holds ``run.json`` (settings and data), ``log.csv``, pictures, and the two newest
-checkpoints: ``checkpoint-STEP/`` with ``weights.safetensors``, ``training.safetensors`` and
-``manifest.json``.  The manifest carries the sha256 of both files, because a flipped byte loads
-silently; the folder gets its name only when everything is in it.
+checkpoints: ``checkpoint-STEP/`` with ``weights.safetensors``, ``training.safetensors`` (not in an
+export) and ``manifest.json``.  The manifest carries the sha256 of the files, because a flipped
+byte loads silently; the folder gets its name only when everything is in it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,18 @@ class Checkpoint:
         """The model's tensors."""
         return _load(self.folder / WEIGHTS)
 
+    @property
+    def exported(self) -> dict[str, Any] | None:
+        """Of an export: the `precision` of its weights and the `weights` that they were made of."""
+        return self.facts.get("exported")
+
     def training(self) -> dict[str, Tensor]:
-        """The state of optimiser and baseline."""
+        """The state of optimiser and baseline; InputError for an export, which has none."""
+        if self.exported is not None:
+            raise InputError(
+                f"{self.folder.parent}: is an export, which has no state to train on from; "
+                "train a run of its settings elsewhere (--run-dir)"
+            )
         return _load(self.folder / TRAINING)
 
 
@@ -55,15 +65,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def save_checkpoint(
-    run: Path, weights: dict[str, Tensor], training: dict[str, Tensor], facts: dict[str, Any]
+    run: Path, weights: dict[str, Tensor], training: dict[str, Tensor] | None, facts: dict[str, Any]
 ) -> Path:
-    """Write a checkpoint, then forget all but the newest two."""
+    """Write a checkpoint, then forget all but the newest two; `training` is None in an export."""
     folder = run / f"checkpoint-{facts['step']:08d}"
     draft = run / f".{folder.name}.part"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     sums = {}
     for name, tensors in ((WEIGHTS, weights), (TRAINING, training)):
+        if tensors is None:
+            continue
         save_file({key: value.contiguous() for key, value in tensors.items()}, draft / name)
         sums[name] = _sha256(draft / name)
     facts = {**facts, "sha256": sums}
@@ -125,7 +137,7 @@ def _verified(folder: Path) -> dict[str, Any]:
     facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if facts.pop("digest") != _digest(facts):
         raise ValueError(f"{MANIFEST} is altered (its own digest differs)")
-    for name in (WEIGHTS, TRAINING):
+    for name in (WEIGHTS,) if facts.get("exported") else (WEIGHTS, TRAINING):
         if _sha256(folder / name) != facts["sha256"][name]:
             raise ValueError(f"{name} is truncated or altered (its sha256 differs)")
     return facts

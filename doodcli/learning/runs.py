@@ -8,24 +8,29 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from doodcli.errors import InputError
-from doodcli.learning.checkpoints import newest_checkpoint, read_json, write_text
+from doodcli.learning.checkpoints import WEIGHTS, newest_checkpoint, read_json, write_text
 from doodcli.model.model import DrawingModel
 from doodcli.settings import UNDECIDING, Settings, as_dict, flat, from_dict, settings_hash
 from doodcli.version import __version__, git_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from doodcli.data.load import ImageSet
     from doodcli.learning.checkpoints import Checkpoint
 
 RECORD, LOG, LOCK = "run.json", "log.csv", "lock"
+PRETRAINED = "pretrained:"
+"""Before the name of a model that ships with the package, where a run folder is asked for."""
+
+SHIPPED = Path(__file__).parents[1] / "pretrained"
+
 FORMAT = 1
 """Raised when a run folder's files change their meaning."""
 
@@ -51,6 +56,12 @@ class Run:
     def name(self) -> str:
         """The folder's name."""
         return self.path.name
+
+    @property
+    def weights(self) -> str:
+        """Digest of the weights as they were trained, also of an export of them."""
+        facts = self.checkpoint.exported or {"weights": self.checkpoint.facts["sha256"][WEIGHTS]}
+        return str(facts["weights"])[:16]
 
     def model(self, device: str = "cpu") -> DrawingModel:
         """The trained model, ready to use."""
@@ -93,7 +104,8 @@ class Run:
             "training_device": facts["device"],
             "source_fingerprint": self.record["data"]["fingerprint"],
             "settings_hash": settings_hash(self.settings, self.record["data"]["fingerprint"]),
-            "weights": facts["sha256"]["weights.safetensors"][:16],
+            "weights": self.weights,
+            "precision": (self.checkpoint.exported or {"precision": "float32"})["precision"],
             "training_git": facts["git"],
             "version": __version__,
             "git": git_version(),
@@ -101,7 +113,12 @@ class Run:
 
 
 def open_run(path: Path) -> Run:
-    """A run by its folder.  InputError when it is none, or when no checkpoint of it is whole."""
+    """A run by its folder, or one that ships with the package as `pretrained:NAME`.
+
+    InputError when it is none, or when no checkpoint of it is whole.
+    """
+    if str(path).startswith(PRETRAINED):
+        path = _shipped(str(path).removeprefix(PRETRAINED))
     if not (path / RECORD).is_file():
         what = "no such folder" if not path.exists() else f"no run: it has no {RECORD}"
         raise InputError(f"{path}: {what}; `dood train` makes one")
@@ -111,6 +128,18 @@ def open_run(path: Path) -> Run:
         why = f" ({'; '.join(refused)})" if refused else ""
         raise InputError(f"{path}: holds no whole checkpoint{why}; train it again")
     return Run(path, settings, record, checkpoint, refused)
+
+
+def pretrained() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(item.parent.name for item in SHIPPED.glob(f"*/{RECORD}"))
+
+
+def _shipped(name: str) -> Path:
+    if name not in pretrained():
+        known = ", ".join(pretrained()) or "there is none"
+        raise InputError(f"{PRETRAINED}{name}: no such model ships with dood; choose from {known}")
+    return SHIPPED / name
 
 
 def read_record(path: Path) -> tuple[Settings, dict[str, Any]]:

@@ -12,13 +12,13 @@ import pandas as pd
 from doodcli.data.load import load_images
 from doodcli.data.registry import short
 from doodcli.errors import InputError, RunFailed
-from doodcli.experiments import strokes
+from doodcli.experiments import likelihood, strokes
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
 from doodcli.pipeline import grid
 from doodcli.pipeline.engine import Task
-from doodcli.pipeline.studies import Study, reconstructions, stroke_counts
+from doodcli.pipeline.studies import Study, export_run, reconstructions, stroke_counts
 from doodcli.report import paper
 from doodcli.report.figures import curve_figure, samples_figure, save_figure
 from doodcli.report.tables import write_csv, write_tex
@@ -58,6 +58,9 @@ COMPARED = 4
 SAMPLES = 40
 """Drawings from the prior in the picture of samples."""
 
+CHECKED, CHECKED_SAMPLES = 300, 50
+"""Validation images on which an export is compared with its run, and samples of each."""
+
 CURVE = ("elbo", "likelihood", "kl_marks", "kl_on", "kl_pen", "strokes", "error")
 """Terms of the bound in the table of trainings."""
 
@@ -74,6 +77,8 @@ class Profile:
     pictures: int = 8
     steps: Mapping[str, int] = field(default_factory=dict)
     """of training, by model, instead of the preset's length"""
+    exports: bool = False
+    """keep the models with the results, in half precision"""
 
 
 OFFLINE_SETS = ("digits", "scribbles")
@@ -188,7 +193,8 @@ class Suite:
             Task(name, self._key(name), work, command, of_main if name == "reconstruct" else names)
             for name, (work, command) in commands.items()
         ]
-        return [*self.training_tasks(), *experiments, *grid.tasks(self)]
+        exports = [self._export(what) for what in self.trainings if profile.exports]
+        return [*self.training_tasks(), *exports, *experiments, *grid.tasks(self)]
 
     def training_tasks(self) -> list[Task]:
         """Every run of the suite."""
@@ -222,13 +228,17 @@ class Suite:
         def key() -> dict[str, Any]:
             # The run itself counts: results that came without their runs need them again.
             path = self._path(what)
-            weights = open_run(path).provenance()["weights"] if path.exists() else None
-            return {"run": path.name, "weights": weights}
+            return {"run": path.name, "weights": open_run(path).weights if path.exists() else None}
 
         def work() -> list[Path]:
             if not (self.may_train or self.trained(what)):
                 raise RunFailed(f"is not trained; {self.command(what)}")
-            run = train(settings, self.plan, self.listener)
+            # A model that came with the results needs no training, and none could go on.
+            run = (
+                self.run(what)
+                if self._is_exported(what)
+                else train(settings, self.plan, self.listener)
+            )
             path = self.out / f"run-{what.name}.json"
             facts = {**run.provenance(), "settings": as_dict(run.settings)}
             self.out.mkdir(parents=True, exist_ok=True)
@@ -236,6 +246,23 @@ class Suite:
             return [path]
 
         return Task(what.task, key, work, self.command(what))
+
+    def _export(self, what: Training) -> Task:
+        def held_out(run: Run, name: str) -> ImageSet:
+            return self._images(run.settings, name, "validation", CHECKED)
+
+        def key() -> dict[str, Any]:
+            return {"version": likelihood.VERSION, "weights": self.run(what).weights}
+
+        def work() -> Sequence[Path]:
+            study = Study([what.source], held_out, self.seed, self.plan.device)
+            return export_run(self.run(what), study, CHECKED_SAMPLES, self._exported(what))[1]
+
+        command = (
+            f"dood export $({self.command(what)}) --samples {CHECKED_SAMPLES} --limit {CHECKED} "
+            f"--seed {self.seed}{self.root()} --out {self._exported(what)}"
+        )
+        return Task(f"export-{what.name}", key, work, command, (what.task,))
 
     def _key(self, experiment: str) -> Callable[[], dict[str, Any]]:
         """The key of an experiment on all runs: weights, targets, sizes, versions."""
@@ -245,7 +272,7 @@ class Suite:
             return {
                 "experiment": experiment,
                 "versions": [VERSION, strokes.VERSION, COMPARED, SAMPLES],
-                "weights": [run.provenance()["weights"] for run in runs],
+                "weights": [run.weights for run in runs],
                 "targets": [
                     self._images(self._first, name, "test").fingerprint
                     for name in self.profile.targets
@@ -302,8 +329,21 @@ class Suite:
         return path
 
     def _path(self, what: Training) -> Path:
+        """The folder of a run; of its export where that is all there is."""
+        return (
+            self._exported(what) if self._is_exported(what) else self.plan.runs / self._name(what)
+        )
+
+    def _name(self, what: Training) -> str:
         settings = self.settings(*what)
-        return self.plan.runs / run_name(settings, self._images(settings, what.source, "train"))
+        return run_name(settings, self._images(settings, what.source, "train"))
+
+    def _exported(self, what: Training) -> Path:
+        return self.out / "weights" / self._name(what)
+
+    def _is_exported(self, what: Training) -> bool:
+        """Whether the model came with the results, and no run of it is here."""
+        return not (self.plan.runs / self._name(what)).exists() and self._exported(what).exists()
 
     def _runs(self) -> list[Run]:
         """The runs that are drawn and counted: those of the first seed."""

@@ -93,7 +93,7 @@ def _cell(suite: Suite, what: Training, target: str) -> Task:
         run = suite.run(what)
         return {
             "version": likelihood.VERSION,
-            "weights": run.provenance()["weights"],
+            "weights": run.weights,
             "target": [target, images(run).fingerprint, profile.limit],
             "samples": profile.samples,
             "seed": suite.seed,

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from doodcli.experiments import likelihood, strokes
+from doodcli.experiments.export import Exported, exported
 from doodcli.experiments.reconstruct import reconstruct
+from doodcli.learning.checkpoints import write_text
+from doodcli.report.card import card
 from doodcli.report.figures import (
     comparison_figure,
     counts_figure,
@@ -102,3 +105,12 @@ def likelihoods(
             likelihood.likelihoods(run, source(run), sets, samples, study.seed, study.device)
         )
     return pd.concat(parts, ignore_index=True).drop_duplicates(SAME)
+
+
+def export_run(run: Run, study: Study, samples: int, out: Path) -> tuple[Exported, list[Path]]:
+    """A run folder in half precision with its card, `README.md`, measured on validation images."""
+    (held_out,) = study.sets(run)
+    study.tell(f"exporting {run.name}, and measuring it on {held_out.name}, {held_out.part}")
+    found = exported(run, out, held_out, samples, study.seed, study.device)
+    write_text(out / "README.md", card(found))
+    return found, sorted(path for path in out.rglob("*") if path.is_file())
