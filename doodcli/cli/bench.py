@@ -154,8 +154,8 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         (
             f"likelihood, {likelihood['batch']} images × {likelihood['samples']} samples",
             of(likelihood["drawings_per_s"], "drawings/s"),
-            "",
-            "",
+            of(likelihood["reference_drawings_per_s"], "drawings/s"),
+            times(likelihood["ratio"]),
         ),
         *(
             (

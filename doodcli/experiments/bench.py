@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from doodcli.devices import device_name
-from doodcli.experiments.reference import ReferenceTrainer, dense_stroke_picture
+from doodcli.experiments.reference import Reference, ReferenceTrainer, dense_stroke_picture
 from doodcli.learning.trainer import Trainer
 from doodcli.model.canvas import composite
 from doodcli.model.layout import place_points
@@ -165,12 +165,18 @@ def bench_train(sizes: Sizes, device: str) -> dict[str, Any]:
 
 @torch.no_grad()
 def bench_evaluation(sizes: Sizes, device: str) -> dict[str, Any]:
-    """Drawings a second of an untrained `laptop` model: `infer`, and `score` as IWAE needs it."""
+    """Drawings a second of untrained models: `infer`, and `score` as IWAE needs it.
+
+    Ours is preset `laptop`, which encodes an image once for all its samples; the reference draws
+    one sample of every image at a time, densely, and encodes the image each time anew.
+    """
     settings = _training_settings(sizes)
     model = DrawingModel(settings.model, settings.learning.draw_bias).to(device).eval()
+    reference = Reference().to(device).eval()
     images = as_input(ink_images(sizes.infer_batch, device))
     few = images[: sizes.batch]
-    noise = noise_for(torch.arange(len(few), device=device), sizes.samples, settings.seed)
+    which = torch.arange(len(few), device=device)
+    noise = noise_for(which, sizes.samples, settings.seed)
 
     def infer() -> None:
         model.infer(images)
@@ -178,7 +184,12 @@ def bench_evaluation(sizes: Sizes, device: str) -> dict[str, Any]:
     def score() -> None:
         model.score(few, noise)
 
-    of_infer, of_score = median_seconds(infer, score, sizes.eval_rounds, 1, device)
+    def theirs() -> None:
+        reference.score(few, noise_for(which, 1, settings.seed))
+
+    of_infer, _ = median_seconds(infer, lambda: None, sizes.eval_rounds, 1, device)
+    of_score, of_theirs = median_seconds(score, theirs, sizes.eval_rounds, 1, device)
+    ours, others = noise.shape.numel() / of_score, len(few) / of_theirs
     return {
         "infer": {
             "drawings_per_s": len(images) / of_infer,
@@ -186,7 +197,10 @@ def bench_evaluation(sizes: Sizes, device: str) -> dict[str, Any]:
             "strokes": _mean_strokes(model, images),
         },
         "likelihood": {
-            "drawings_per_s": noise.shape.numel() / of_score,
+            "drawings_per_s": ours,
+            "reference_drawings_per_s": others,
+            "ratio": ours / others,
+            "strokes": _mean_strokes(model, few),
             "batch": len(few),
             "samples": sizes.samples,
         },

@@ -185,7 +185,7 @@ def test_quick_bench_reports_every_number(outputs: tuple[str, str]) -> None:
         "renderer": ("time_ratio", "memory_ratio", "max_abs_diff"),
         "train": ("images_per_s", "reference_images_per_s", "ratio", "memory_ratio", "strokes"),
         "infer": ("drawings_per_s",),
-        "likelihood": ("drawings_per_s",),
+        "likelihood": ("drawings_per_s", "reference_drawings_per_s", "ratio"),
     }.items():
         for name in names:
             assert result[room][name] > 0, (room, name)
