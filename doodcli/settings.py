@@ -60,7 +60,8 @@ class ModelSettings:
     place: Literal["points", "image"] = _option(
         "points", "put a stroke in its place by moving its points (the text) or its picture"
     )
-    scale_least: float = _option(0.2, "least scale of a layout; the largest is 1")
+    scale_least: float = _option(0.2, "least scale of a layout")
+    scale_most: float = _option(1.0, "largest scale of a layout: how long a stroke can be")
     shift_most: float = _option(0.8, "largest shift of a layout, in half canvases")
     rotation_most: float = _option(math.pi / 4, "largest rotation of a layout, in radians")
     point_reach: float = _option(1.4, "largest mean of a control point, in half glimpses")
@@ -154,6 +155,7 @@ NEUTRAL: dict[str, Any] = {
     **SLOTS,
     "model.code": 10,
     "model.likelihood": "laplace",
+    "model.scale_most": 1.0,
     "learning.blur_start": 0.0,
     "learning.blur_steps": 500,
     "learning.beta_start": None,
@@ -380,6 +382,7 @@ def _check_ranges(settings: Settings) -> None:
     model, learning = settings.model, settings.learning
     ranges = {
         "model.scale_least": (model.scale_least, 0.01, 0.99),
+        "model.scale_most": (model.scale_most, model.scale_least + 0.01, 2.0),
         "model.shift_most": (model.shift_most, 0.01, 2.0),
         "model.rotation_most": (model.rotation_most, 0.01, math.pi),
         "model.point_reach": (model.point_reach, 0.1, 10.0),

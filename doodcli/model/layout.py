@@ -54,7 +54,9 @@ class Interval:
 def layout_interval(settings: ModelSettings) -> Interval:
     """The box of layouts: scale, shift x, shift y, rotation."""
     shift, turn = settings.shift_most, settings.rotation_most
-    return Interval([settings.scale_least, -shift, -shift, -turn], [1.0, shift, shift, turn])
+    return Interval(
+        [settings.scale_least, -shift, -shift, -turn], [settings.scale_most, shift, shift, turn]
+    )
 
 
 def place_points(layout: Tensor, points: Tensor) -> Tensor:

@@ -121,7 +121,8 @@ class FixedPrior(Prior):
 
     It goes on with even odds.  Layouts are Gaussians around (.8, 0, 0, 0) with deviations (.2,
     .2, .2, .4) (the reference implementation's), carried to unconstrained coordinates by the
-    slope there.  Codes are standard normal; control points N(0, .5²), half a half frame.
+    slope there; where scales end elsewhere than at .2 and 1, that of the scale is as far between
+    the ends.  Codes are standard normal; control points N(0, .5²), half a half frame.
     """
 
     layout_mean: Tensor
@@ -130,8 +131,9 @@ class FixedPrior(Prior):
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__(settings)
         interval = layout_interval(settings)
-        mean = interval.free(torch.tensor([0.8, 0.0, 0.0, 0.0]))
-        deviation = torch.tensor([0.2, 0.2, 0.2, 0.4]) / interval.slope(mean)
+        reach = settings.scale_most - settings.scale_least
+        mean = interval.free(torch.tensor([settings.scale_least + 0.75 * reach, 0.0, 0.0, 0.0]))
+        deviation = torch.tensor([0.25 * reach, 0.2, 0.2, 0.4]) / interval.slope(mean)
         self.register_buffer("layout_mean", mean, persistent=False)
         self.register_buffer("layout_deviation", deviation, persistent=False)
         self.groups, self.size = settings.part_shape

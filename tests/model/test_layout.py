@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from doodcli.model.layout import Interval, layout_interval, place_image, squash, unsquash
-from doodcli.model.prior import PEN
+from doodcli.model.prior import PEN, FixedPrior
 from doodcli.settings import ModelSettings
 
 LAYOUT = layout_interval(ModelSettings())
@@ -120,3 +120,15 @@ def test_a_placed_picture_is_read_through_the_inverse_of_layout_and_affine() -> 
             )
             torch.testing.assert_close(found[0].flatten(), expected)
             assert (expected > 0).any()
+
+
+def test_scales_end_where_the_settings_say():
+    settings = ModelSettings(scale_least=0.1, scale_most=0.4)
+    low, high = ends(layout_interval(settings))
+    assert (low[0].item(), high[0].item()) == pytest.approx((0.1, 0.4))
+    # The fixed prior's scales follow: three quarters of the way up, give or take a quarter.
+    prior = FixedPrior(settings)
+    middle = layout_interval(settings).constrain(prior.layout_mean)
+    assert middle.tolist() == pytest.approx([0.325, 0, 0, 0], abs=1e-6)
+    step = layout_interval(settings).constrain(prior.layout_mean + 1e-3 * prior.layout_deviation)
+    assert (step - middle)[0].item() == pytest.approx(1e-3 * 0.075, rel=1e-2)
