@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "model.memories": "one",
         "model.pen": "none",
         "model.place": "image",
+        "model.scale_most": 1.0,
         "learning.beta": AIR_BETA,
     },
     "air-difference": {
@@ -45,6 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "model.memories": "one",
         "model.pen": "none",
         "model.place": "image",
+        "model.scale_most": 1.0,
         "learning.beta": AIR_BETA,
     },
 }

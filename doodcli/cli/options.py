@@ -89,13 +89,18 @@ def device(name: str) -> str:
 def settings_from(
     preset: str, file: Path | None, direct: dict[str, Any], assignments: list[str] | None
 ) -> Settings:
-    """The settings of a preset, changed by a file, by a command's own options, then by --set.
+    """The settings of a preset for a data set, changed by a file, by a command's own options, then
+    by --set.
 
     A length that is given, in steps or in minutes, replaces the preset's, whichever that was.
     """
     from doodcli import settings as s
 
-    settings = s.preset(preset)
+    dataset = direct.get("data.dataset")
+    if dataset is None:
+        named = s.preset(preset) if file is None else s.read_settings(file, s.preset(preset))
+        dataset = named.data.dataset
+    settings = s.preset(preset, dataset)
     # A variant sets what it is made of, so its name comes before what is changed of that.
     direct = dict(sorted(direct.items(), key=lambda item: item[0] != "model.name"))
     if file is not None:

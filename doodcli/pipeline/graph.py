@@ -86,17 +86,21 @@ PROFILES = {
     "tiny": Profile(tuple(itertools.product(VARIANTS, ("digits",))), OFFLINE_SETS, 4, 16, 4),
     "smoke": Profile((("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200),
     # Every model learns from at least as many images as DooD; AIR's steps are so much cheaper that
-    # it gets more of them, to train a quarter of an hour at least.
+    # it gets more of them, to train as long.
     "laptop": Profile(
-        tuple(itertools.product(VARIANTS, ("mnist",))), paper.SETS, PAPER_PROTOCOL["samples"], 300,
-        steps={**dict.fromkeys(VARIANTS, 2400), "air": 7000, "air-difference": 3600},
+        (
+            *itertools.product(("dood", "air-difference"), ("mnist", "omniglot")),
+            *itertools.product(("dood-eg", "dood-dr", "dood-sp", "air"), ("mnist",)),
+        ),
+        paper.SETS, PAPER_PROTOCOL["samples"], 300,
+        steps={**dict.fromkeys(VARIANTS, 3700), "air": 8000, "air-difference": 5400}, exports=True,
     ),
     "paper": Profile(
         (
             *itertools.product(VARIANTS, ("mnist",)),
             *itertools.product(("dood", "air-difference"), paper.SETS[1:]),
         ),
-        paper.SETS, PAPER_PROTOCOL["samples"], None,
+        paper.SETS, PAPER_PROTOCOL["samples"], None, exports=True,
     ),
 }  # fmt: skip
 
@@ -150,7 +154,7 @@ class Suite:
 
     def settings(self, model: str, source: str, seed: int) -> Settings:
         """The settings with which a model is trained on a data set."""
-        base = override(preset(self.name), self._length(model))
+        base = override(preset(self.name, source), self._length(model))
         base = change(base, {"model.name": model, "data.dataset": source, "seed": seed})
         changed = change_by_text(base, self.assignments)
         for name, option in NAMED_BY.items():
