@@ -9,6 +9,7 @@ import pytest
 from doodcli import settings as s
 from doodcli.errors import InputError
 from doodcli.variants import SLOTS, VARIANTS
+from tests.command import dood
 
 
 def test_presets_keep_to_the_papers_protocol():
@@ -267,3 +268,23 @@ def test_a_record_that_lacks_later_settings_does_what_was_done_before_them():
 def test_the_name_that_is_there_already_changes_nothing():
     mine = s.change(s.preset("smoke"), {"model.pen": "global", "model.place": "image"})
     assert s.change(mine, {"model.name": "dood"}) == mine
+
+
+def test_a_preset_knows_its_data_set_and_a_variant_comes_after(capsys):
+    def shown(*options: str) -> tuple[float, float]:
+        found = json.loads(dood(capsys, "train", "--dry-run", *options).out)
+        return found["learning"]["beta"], found["model"]["scale_most"]
+
+    assert s.preset("laptop").learning.beta == 1.0
+    assert shown() == shown("--dataset", "mnist") == (4.0, 0.4)  # the default set
+    assert shown("--dataset", "omniglot") == (1.0, 1.0)
+    assert shown("--dataset", "mnist", "--model", "dood-sp") == (4.0, 0.4)
+    assert shown("--dataset", "mnist", "--model", "air") == (7.0, 1.0)
+    assert shown("--dataset", "mnist", "--beta", "2") == (2.0, 0.4)
+
+
+def test_the_data_set_of_a_settings_file_counts_too(tmp_path, capsys):
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"data": {"dataset": "omniglot"}}))
+    found = json.loads(dood(capsys, "train", "--dry-run", "--settings", path).out)
+    assert found["learning"]["beta"] == 1.0
