@@ -49,6 +49,9 @@ def train(
     ] = 3.0,
     data_root: options.DataRoot = None,
     device: options.Device = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="Processes that share each batch, one a device.")
+    ] = 1,
     seed: Annotated[
         int | None, typer.Option(help="Seed of all that is random [default: 0].", **options.SEEDS)
     ] = None,
@@ -64,7 +67,8 @@ def train(
     """Train a model; go on where an earlier run of the same settings was cut.
 
     Prints the run's folder.  The folder is named by model, data, seed and a hash of the
-    settings, so the same command finds the same run.
+    settings, so the same command finds the same run.  With --devices N processes on this machine
+    share each batch; over several machines `torchrun … -m doodcli train …` does the same.
     """
     direct = {
         "data.dataset": dataset, "data.transpose": transpose, "model.name": model,
@@ -78,14 +82,18 @@ def train(
 
         options.print_json(as_dict(settings))
         return
+    from doodcli.learning.team import gathered, is_worker, launch
     from doodcli.learning.train import Plan, Stopped
     from doodcli.learning.train import train as run_training
 
-    plan = Plan(
-        runs, run_dir, data_root, options.device(device), resume, extend, checkpoint_minutes
-    )
+    if devices > 1 and not is_worker():
+        sys.exit(launch(devices, sys.argv[1:]))
     try:
-        run = run_training(settings, plan, progress(quiet))
+        with gathered(options.device(device)) as (team, mine):
+            plan = Plan(runs, run_dir, data_root, mine, resume, extend, checkpoint_minutes, team)
+            run = run_training(settings, plan, progress(quiet or not team.leads))
+            if not team.leads:
+                return
     except Stopped as stopped:
         options.say("stopped; the same command goes on from here", quiet)
         sys.exit(stopped.code)

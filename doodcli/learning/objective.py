@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from doodcli.learning.team import SOLO, Team
 from doodcli.model.networks import head
 
 if TYPE_CHECKING:
@@ -87,8 +88,11 @@ class Baseline(nn.Module):
     variance: Tensor
     batches: Tensor
 
-    def __init__(self, inputs: int, hidden: int, settings: LearningSettings) -> None:
+    def __init__(
+        self, inputs: int, hidden: int, settings: LearningSettings, team: Team = SOLO
+    ) -> None:
         super().__init__()
+        self.team = team
         self.memory = settings.signal_memory
         self.scales = settings.signal_scaling
         self.network = head(inputs, hidden, 1)
@@ -102,9 +106,10 @@ class Baseline(nn.Module):
         `seen` `[rows, strokes, inputs]` is what was known before each decision; where `alive` is
         0 there was none.
         """
-        count = alive.sum().clamp_min(1)
-        mean = (signal * alive).sum() / count
-        variance = ((signal - mean).square() * alive).sum() / count
+        total = self.team.total
+        count = total(alive.sum()).clamp_min(1)
+        mean = total((signal * alive).sum()) / count
+        variance = total(((signal - mean).square() * alive).sum()) / count
         first = self.batches == 0
         centre = torch.where(first, mean, self.mean)
         spread = torch.where(first, variance, self.variance)
@@ -116,7 +121,8 @@ class Baseline(nn.Module):
         if self.scales:
             signal = signal / spread.sqrt().clamp_min(1)
         guess = self.network(seen)[..., 0]
-        loss = ((signal - guess).square() * alive).sum() / count
+        # Times the size: the gradients of a team's losses are averaged, not summed.
+        loss = self.team.size * ((signal - guess).square() * alive).sum() / count
         return (signal - guess.detach()) * alive, loss
 
 

@@ -34,6 +34,7 @@ from doodcli.learning.runs import (
     run_name,
     write_record,
 )
+from doodcli.learning.team import SOLO, Team
 from doodcli.learning.trainer import COLLAPSED, Trainer
 from doodcli.settings import change, check
 from doodcli.version import __version__, git_version
@@ -62,6 +63,8 @@ class Plan:
     extend: bool = False
     """go on with a finished run to the new length"""
     checkpoint_minutes: float = 3.0
+    team: Team = SOLO
+    """the processes that train together; the first of them writes"""
 
 
 class Listener:
@@ -118,56 +121,79 @@ def train(settings: Settings, plan: Plan, listener: Listener | None = None) -> R
     path = plan.run_dir.resolve() if plan.run_dir else plan.runs / run_name(settings, images)
     if path.is_dir() and any(path.iterdir()) and not (path / RECORD).exists():
         _refuse_foreign(path)
+    if settings.learning.batch_size % plan.team.size:
+        raise InputError(
+            f"learning.batch_size={settings.learning.batch_size}: {plan.team.size} processes "
+            "cannot share it evenly; give a multiple (--batch-size)"
+        )
+    if not plan.team.leads:
+        plan.team.wait()  # until the folder is ready
+        return _train(path, settings, images, plan, listener)
     with locked(path):
+        _prepare(path, settings, images, plan, listener)
+        plan.team.wait()
         return _train(path, settings, images, plan, listener)
 
 
-def _train(path: Path, settings: Settings, images: ImageSet, plan: Plan, listener: Listener) -> Run:
+def _prepare(
+    path: Path, settings: Settings, images: ImageSet, plan: Plan, listener: Listener
+) -> None:
+    """A folder with the record of these settings, whose newest checkpoint, if any, is whole."""
     drop_drafts(path)
     if not plan.resume:
         _set_aside(path, listener)
     extended: list[Any] = []
     if (path / RECORD).exists():
         extended = _check_record(path, settings, images, plan)
-    trainer = Trainer(settings, images.images, images.index, plan.device)
     found, refused = newest_checkpoint(path)
     for line in refused:
         listener.warn(line)
     if found is None and refused:
         raise InputError(f"{path}: no checkpoint of it is whole; --no-resume starts again")
     set_damaged_aside(path, found)
+    write_record(path, settings, images, extended)
+
+
+def _train(path: Path, settings: Settings, images: ImageSet, plan: Plan, listener: Listener) -> Run:
+    trainer = Trainer(settings, images.images, images.index, plan.device, plan.team)
+    found, _ = newest_checkpoint(path)
     if found is not None:
         trainer.restore(found.weights(), found.training(), found.facts)
-    write_record(path, settings, images, extended)
     listener.started(path, trainer)
     try:
         if trainer.done < 1:
             _loop(path, trainer, plan, listener)
     finally:
         listener.ended()
+    plan.team.wait()  # until the last checkpoint is written
     return open_run(path)
 
 
 def _loop(path: Path, trainer: Trainer, plan: Plan, listener: Listener) -> None:
     """Steps, log, checkpoints; a signal ends it after a checkpoint."""
-    log = Log(path / LOG, trainer.step)
+    team = plan.team
+    log = Log(path / LOG, trainer.step) if team.leads else None
     saved = time.monotonic()
     warned = False
     with _signals() as caught:
         for made in trainer.steps():
-            due = time.monotonic() - saved >= 60 * plan.checkpoint_minutes
+            late = time.monotonic() - saved >= 60 * plan.checkpoint_minutes
+            # A signal goes to all processes of a team, but not between the same two steps.
+            due, signalled = team.agreed([late, caught[0] if caught else 0], trainer.device)
             over = trainer.done >= 1
-            row = trainer.row() if made is None and (due or caught) else made
-            if row is not None:
+            row = trainer.row() if made is None and (due or signalled) else made
+            if row is not None and log is not None:
                 log.write(row)
                 listener.row(row, trainer)
                 warned = warned or _warn_of_collapse(row, trainer, listener)
-            if due or over or caught:
-                _save(path, trainer, plan)
-                listener.checkpoint(path, trainer.model)
+            if due or over or signalled:
+                if team.leads:
+                    _save(path, trainer, plan)
+                    listener.checkpoint(path, trainer.model)
                 saved = time.monotonic()
-            if caught:
-                raise Stopped(128 + caught[0])
+            if signalled:
+                team.wait()
+                raise Stopped(128 + int(signalled))
     learning = trainer.settings.learning
     if schedule.kl_weight(learning, trainer.step) < 1:
         listener.warn(
@@ -184,6 +210,7 @@ def _save(path: Path, trainer: Trainer, plan: Plan) -> None:
         "finished": trainer.done >= 1,
         "device": device_name(plan.device),
         "threads": torch.get_num_threads(),
+        "processes": plan.team.size,
         "torch": torch.__version__,
         "version": __version__,
         "git": git_version(),

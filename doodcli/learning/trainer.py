@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from doodcli.errors import RunFailed
 from doodcli.learning import schedule
@@ -22,6 +23,7 @@ from doodcli.learning.objective import (
     nvil_surrogate,
     pathwise,
 )
+from doodcli.learning.team import SOLO
 from doodcli.model.model import DrawingModel, as_input
 from doodcli.model.noise import noise_for
 
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from doodcli.learning.team import Team
     from doodcli.model.model import Scored
+    from doodcli.model.noise import Noise
     from doodcli.settings import Settings
 
 LOG_EVERY = 20
@@ -56,6 +60,19 @@ class Window:
         self.steps += 1
 
 
+class Objective(nn.Module):
+    """The loss as a function of the parameters, which is what processes share gradients of."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__()
+        self.model, self.baseline = trainer.model, trainer.baseline
+        self.of = trainer.loss
+
+    def forward(self, images: Tensor, noise: Noise) -> tuple[Tensor, Scored, Tensor]:
+        """As :meth:`Trainer.loss`."""
+        return self.of(images, noise)
+
+
 class Trainer:
     """A model, its optimiser and its data; :meth:`steps` trains it.
 
@@ -63,15 +80,21 @@ class Trainer:
     generator's state.
     """
 
-    def __init__(self, settings: Settings, images: Tensor, index: Tensor, device: str) -> None:
-        """`images` uint8 `[n, R, R]`; `index` int64 `[n]`, their identity in the data set."""
-        self.settings = settings
+    def __init__(
+        self, settings: Settings, images: Tensor, index: Tensor, device: str, team: Team = SOLO
+    ) -> None:
+        """`images` uint8 `[n, R, R]`; `index` int64 `[n]`, their identity in the data set.
+
+        Each process of a `team` draws its share of every batch; their gradients, NVIL's statistics
+        and the scales are those of the whole batch.
+        """
+        self.settings, self.team = settings, team
         self.device = torch.device(device)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             model = DrawingModel(settings.model, settings.learning.draw_bias)
             seen = model.posterior.evidence_size + settings.model.hidden
-            self.baseline = Baseline(seen, settings.model.hidden // 2, settings.learning)
+            self.baseline = Baseline(seen, settings.model.hidden // 2, settings.learning, team)
         self.model = model.to(self.device)
         self.baseline.to(self.device)
         self.images, self.index = images.to(self.device), index.to(self.device)
@@ -80,6 +103,7 @@ class Trainer:
         self.error = torch.zeros_like(self.model.scale)
         self.weight = 0.0
         self.optimiser = self._optimiser()
+        self.objective = team.joined(Objective(self))
         self.step, self.seconds = 0, 0.0
         self.window = Window()
 
@@ -94,6 +118,8 @@ class Trainer:
             began = time.monotonic()
             self._one_step()
             self.seconds += time.monotonic() - began
+            if self.settings.learning.minutes is not None:
+                (self.seconds,) = self.team.agreed([self.seconds], self.device)
             yield self.row() if self.window.steps == LOG_EVERY or self.done >= 1 else None
 
     def _one_step(self) -> None:
@@ -102,6 +128,7 @@ class Trainer:
         where = batch_of_step(
             len(self.images), learning.batch_size, self.settings.seed, self.step
         ).to(self.device)
+        where = self.team.share(where)
         images = as_input(self.images[where])
         noise = noise_for(self.index[where], 1, self.settings.seed, first=self.step)
         # Schedules.
@@ -114,10 +141,8 @@ class Trainer:
                 self.model.likelihood.best_scale(self.error / self.weight, floor)
             )
         # Forward, the bound, NVIL.
-        scored = self.model.score(images, noise)
+        loss, scored, apart = self.objective(images, noise)
         terms = bound(scored, images)
-        seen, drawn = self._as_compared(images), self._as_compared(scored.canvas)
-        loss = self._loss(scored._replace(log_likelihood=self.model.log_likelihood(seen, drawn)))
         self._stop_unless_finite(terms, loss)
         # Backward and update.
         self.optimiser.zero_grad(set_to_none=True)
@@ -130,9 +155,16 @@ class Trainer:
             )
         self.optimiser.step()
         with torch.no_grad():
-            self._remember(scored, seen - drawn)
+            self._remember(scored, apart)
             self.window.add(torch.stack([*(t.detach() for t in terms), norm.detach()]))
         self.step += 1
+
+    def loss(self, images: Tensor, noise: Noise) -> tuple[Tensor, Scored, Tensor]:
+        """The loss of this step, what it is of, and the errors of its pixels `[rows, R, R]`."""
+        scored = self.model.score(images, noise)
+        seen, drawn = self._as_compared(images), self._as_compared(scored.canvas)
+        compared = scored._replace(log_likelihood=self.model.log_likelihood(seen, drawn))
+        return self._loss(compared), scored, seen - drawn
 
     def _loss(self, scored: Scored) -> Tensor:
         """The loss in nats a pixel: pathwise bound, score function, and the baseline's own."""
@@ -167,17 +199,18 @@ class Trainer:
     def _remember(self, scored: Scored, apart: Tensor) -> None:
         """Running means: the error of each pixel, and the pen of the drawings."""
         memory = self.settings.learning.scale_memory
-        self.error.lerp_(self.model.likelihood.moment(apart).mean(0), 1 - memory)
+        moment = self.team.mean(self.model.likelihood.moment(apart).mean(0))
+        self.error.lerp_(moment, 1 - memory)
         self.weight = self.weight * memory + 1 - memory
         if self.settings.model.pen == "amortised":
             free = self.model.free_pen(scored.drawing.pen).flatten(0, 1).median(0).values
-            self.model.typical_pen.lerp_(free, 1 - memory)
+            self.model.typical_pen.lerp_(self.team.mean(free), 1 - memory)
 
     def row(self) -> dict[str, float]:
         """The means over the window, as a row of the log; starts a new window."""
         window, self.window = self.window, Window()
         assert window.sums is not None
-        numbers = (window.sums / window.steps).tolist()
+        numbers = (self.team.mean(window.sums) / window.steps).tolist()
         names = [*Bound._fields, "gradient_norm"]
         seconds = max(1e-9, time.monotonic() - window.since)
         learning = self.settings.learning
@@ -192,7 +225,8 @@ class Trainer:
         }
 
     def _stop_unless_finite(self, terms: Bound, loss: Tensor) -> None:
-        if math.isfinite(loss.item()):
+        # Every process of a team stops where one of them has to.
+        if math.isfinite(self.team.total(loss).item()):
             return
         values = {name: value.item() for name, value in terms._asdict().items()}
         broken = [name for name, value in values.items() if not math.isfinite(value)]

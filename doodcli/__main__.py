@@ -1,0 +1,5 @@
+"""`python -m doodcli`: the command `dood`, as `torchrun` wants it."""
+
+from doodcli.cli import main
+
+main()
