@@ -39,6 +39,38 @@ def bench(
 
 
 @app.command()
+def stages(
+    out: Annotated[Path | None, typer.Option(help="Write stages.csv to this folder.")] = None,
+    device: options.Device = "auto",
+    json_output: options.Json = False,
+    quiet: options.Quiet = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes: whether it works, not how fast.")
+    ] = False,
+) -> None:
+    """Where a training step and an IWAE evaluation spend their time, and the machine's limits."""
+    from doodcli.experiments.bench import FULL, QUICK
+    from doodcli.experiments.stages import stages as measure
+    from doodcli.report.tables import write_csv
+
+    options.say("profiling a training step and a likelihood, stage by stage", quiet)
+    table = measure(QUICK if quick else FULL, options.device(device), 1 if quick else 5)
+    if out is not None:
+        write_csv(table, out / "stages.csv")
+    if json_output:
+        options.print_json(table.to_dict("records"))
+        return
+    options.print_table(table[["work", "stage", "milliseconds", "share"]])
+    for work, part in table.groupby("work", sort=False):
+        row = part.iloc[0]
+        print(
+            f"{work}: {part.milliseconds.sum():,.0f} ms; {row.gflop:,.1f} GFLOP would take "
+            f"{row.floor_of_gflop:,.0f} ms here, {row.gigabytes:,.1f} GB moved "
+            f"{row.floor_of_gigabytes:,.0f} ms"
+        )
+
+
+@app.command()
 def quality(
     dataset: Annotated[str, typer.Option(help="Data sets, with commas between.")] = "mnist",
     preset: Annotated[str, typer.Option(help="tiny, smoke, laptop or paper.")] = "laptop",

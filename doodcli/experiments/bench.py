@@ -134,7 +134,7 @@ def bench_train(sizes: Sizes, device: str) -> dict[str, Any]:
     Memory is the peak of one step without parameters and the optimiser's state, which are there
     before the step begins.
     """
-    settings = _training_settings(sizes)
+    settings = training_settings(sizes)
     images = ink_images(sizes.images, device)
     index = torch.arange(len(images))
     trainer = Trainer(settings, images, index, device)
@@ -170,7 +170,7 @@ def bench_evaluation(sizes: Sizes, device: str) -> dict[str, Any]:
     Ours is preset `laptop`, which encodes an image once for all its samples; the reference draws
     one sample of every image at a time, densely, and encodes the image each time anew.
     """
-    settings = _training_settings(sizes)
+    settings = training_settings(sizes)
     model = DrawingModel(settings.model, settings.learning.draw_bias).to(device).eval()
     reference = Reference().to(device).eval()
     images = as_input(ink_images(sizes.infer_batch, device))
@@ -212,7 +212,7 @@ def bench_models(sizes: Sizes, device: str) -> list[dict[str, Any]]:
     images = ink_images(sizes.images, device)
     index = torch.arange(len(images))
     trainers = {
-        name: Trainer(_training_settings(sizes, name), images, index, device) for name in VARIANTS
+        name: Trainer(training_settings(sizes, name), images, index, device) for name in VARIANTS
     }
     steps = {name: trainer.steps() for name, trainer in trainers.items()}
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
@@ -355,7 +355,7 @@ def peak_live_bytes(run: Callable[[], object]) -> int:
 # -------------------------------------------------------------------- helpers
 
 
-def _training_settings(sizes: Sizes, model: str = "dood") -> Settings:
+def training_settings(sizes: Sizes, model: str = "dood") -> Settings:
     """Preset `laptop` at the batch size of the comparison, drawing as many strokes as it ever does.
 
     The preset itself starts with one stroke a drawing; to time that would flatter it.
