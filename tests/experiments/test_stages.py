@@ -55,5 +55,5 @@ def test_the_labels_are_gone_afterwards(trainer):
 def test_bytes_are_those_of_what_goes_in_and_what_comes_out():
     a, b = torch.zeros(10, 20), torch.zeros(20, 5)
     with stages.BytesMoved() as moved:
-        (a @ b).T
+        _ = (a @ b).T
     assert moved.bytes == 4 * (200 + 100 + 50)
