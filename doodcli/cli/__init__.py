@@ -9,6 +9,7 @@ import typer
 from doodcli.cli import (
     bench,
     data,
+    generate,
     info,
     likelihood,
     reconstruct,
@@ -30,6 +31,9 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(info.info)
 app.command()(reconstruct.reconstruct)
+app.command()(generate.sample)
+app.command()(generate.exemplars)
+app.command()(generate.complete)
 app.command()(likelihood.likelihood)
 app.command()(transfer.transfer_grid)
 app.command()(reproduce.reproduce)
