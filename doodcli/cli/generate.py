@@ -12,7 +12,7 @@ from doodcli.cli import options
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_SAMPLES = 10_000
+MOST_SAMPLES = 2_500
 PARSES = 20
 SHOWN = 8
 

@@ -17,8 +17,6 @@ from doodcli.model.model import as_input
 from doodcli.model.noise import Noise, noise_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from doodcli.data.load import ImageSet
     from doodcli.learning.runs import Run
     from doodcli.model.model import DrawingModel
@@ -153,9 +151,13 @@ class Completions(NamedTuple):
 def sample(run: Run, count: int, temperature: Temperature, seed: int, device: str) -> Samples:
     """`count` drawings from the prior; their log prior is that of temperature 1."""
     model = run.model(device)
-    drawing = model.imagine(count, seed, temperature.temper)
-    pictures = torch.cat([model.render(some) for some in _chunks(drawing)])
-    log_prior = torch.cat([model.log_prior(some) for some in _chunks(drawing)])
+    drawings, pictures, log_prior = [], [], []
+    for first in range(0, count, ROWS):
+        some = model.imagine(min(ROWS, count - first), seed, temperature.temper, first)
+        drawings.append(some)
+        pictures.append(model.render(some))
+        log_prior += model.log_prior(some).tolist()
+    drawing = _joined(drawings)
     table = pd.DataFrame(
         {
             **run.provenance(),
@@ -164,10 +166,10 @@ def sample(run: Run, count: int, temperature: Temperature, seed: int, device: st
             "temperature": temperature.name,
             "tempered": temperature.tempered,
             "strokes": drawing.stroke_count.int().tolist(),
-            "log_prior_nats": log_prior.tolist(),
+            "log_prior_nats": log_prior,
         }
     )
-    return Samples(label(run) + temperature.remark, drawing, pictures, table)
+    return Samples(label(run) + temperature.remark, drawing, torch.cat(pictures), table)
 
 
 @torch.no_grad()
@@ -195,9 +197,8 @@ def best_parse(
         parts.append(
             Parse(drawings.map(lambda p, k=(best, each): p[k]), log_joint[best, each], best)
         )
-    drawing = Drawing(*map(torch.cat, zip(*(part.drawing for part in parts), strict=True)))
     return Parse(
-        drawing,
+        _joined([part.drawing for part in parts]),
         torch.cat([part.log_joint for part in parts]),
         torch.cat([part.number for part in parts]),
     )
@@ -350,7 +351,6 @@ def _each(values: Tensor, num: int) -> list:
     return values.repeat_interleave(num).tolist()
 
 
-def _chunks(drawing: Drawing) -> Iterator[Drawing]:
-    """Drawings `[count, ...]`, some at a time."""
-    for first in range(0, len(drawing.present), ROWS):
-        yield drawing.map(lambda part, first=first: part[first : first + ROWS])
+def _joined(drawings: list[Drawing]) -> Drawing:
+    """Drawings `[some, ...]` each, one after the other."""
+    return Drawing(*map(torch.cat, zip(*drawings, strict=True)))

@@ -188,12 +188,16 @@ class DrawingModel(nn.Module):
         return self.likelihood.log_density(images, canvas, self.scale)
 
     @torch.no_grad()
-    def imagine(self, count: int, seed: int = 0, temper: Temper = UNTEMPERED) -> Drawing:
+    def imagine(
+        self, count: int, seed: int = 0, temper: Temper = UNTEMPERED, first: int = 0
+    ) -> Drawing:
         """Drawings from the prior (Section 3.2): `[count, ...]`.
 
-        `temper` narrows or widens the prior's Gaussians; as it is, it changes nothing.
+        `temper` narrows or widens the prior's Gaussians; as it is, it changes nothing.  `first`
+        is the number of the first drawing, so that many can be made in chunks.
         """
-        noise = noise_for(torch.arange(count, device=self.scale.device), 1, seed, IMAGINATION)
+        index = torch.arange(first, first + count, device=self.scale.device)
+        noise = noise_for(index, 1, seed, IMAGINATION)
         if self.settings.pen == "latent":
             free = noise._replace(purpose=IMAGINED_PEN).normal(3)[0]
             pen = PEN.constrain(self.prior.pen().sample(temper.pen * free))

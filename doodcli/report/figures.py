@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 COLOURS = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
 NEW_INK = COLOURS[3]
 SCREEN_DPI = 200
+ROOMY = 8  # pictures beside each other that are as wide as a title
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
@@ -79,10 +80,17 @@ def coloured(strokes: Tensor, present: Tensor) -> np.ndarray:
 class Block(NamedTuple):
     """The pictures of one run on one data set: a row of tiles for each name."""
 
-    title: str
+    label: str
+    dataset: str
     names: list[str]
     rows: list[np.ndarray]
     """of each name `[n, R, R, 3]` in [0, 1], black ink on white"""
+
+    @property
+    def title(self) -> str:
+        """Of two lines where one would be wider than the pictures."""
+        gap = "\n" if len(self.rows[0]) < ROOMY else " "
+        return f"{self.label}:{gap}{self.dataset}"
 
     def sheet(self) -> np.ndarray:
         """All tiles, framed, as one image `[height, width, 3]`."""
@@ -100,7 +108,7 @@ def blocks_figure(blocks: list[list[Block]]) -> Figure:
     height, width = sheets[0][0].shape[:2]
     inch = 1 / 110
     figure = Figure(
-        figsize=(len(sheets[0]) * width * inch + 0.8, len(sheets) * (height * inch + 0.35))
+        figsize=(len(sheets[0]) * width * inch + 0.8, len(sheets) * (height * inch + 0.45))
     )
     axes = figure.subplots(len(sheets), len(sheets[0]), squeeze=False)
     for row, line in enumerate(blocks):
@@ -130,7 +138,7 @@ def reconstruction_figure(items: list[list[Reconstruction]]) -> Figure:
         names = ["target", *(str(step + 1) for step in range(len(item.canvases))), "strokes"]
         rows = [_grey(item.targets), *map(_grey, item.canvases)]
         rows.append(_coloured_rows(item.strokes, item.drawing.present))
-        return Block(f"{item.label}: {item.dataset}", names, rows)
+        return Block(item.label, item.dataset, names, rows)
 
     return blocks_figure([[block(item) for item in row] for row in items])
 
@@ -145,7 +153,7 @@ def exemplars_figure(items: list[list[Exemplars]]) -> Figure:
     def block(item: Exemplars) -> Block:
         names = ["target", "parse", *(str(k + 1) for k in range(len(item.pictures)))]
         rows = [_grey(item.targets), _coloured_rows(item.strokes, item.parse.present)]
-        return Block(f"{item.label}: {item.dataset}", names, [*rows, *map(_grey, item.pictures)])
+        return Block(item.label, item.dataset, names, [*rows, *map(_grey, item.pictures)])
 
     return blocks_figure([[block(item) for item in row] for row in items])
 
@@ -161,7 +169,7 @@ def completions_figure(items: list[list[Completions]]) -> Figure:
         names = ["whole", "given", *(str(k + 1) for k in range(len(item.pictures)))]
         rows = [_grey(item.wholes), _grey(item.given)]
         rows += [_added(item.given, finished) for finished in item.pictures]
-        return Block(f"{item.label}: {item.dataset}", names, rows)
+        return Block(item.label, item.dataset, names, rows)
 
     return blocks_figure([[block(item) for item in row] for row in items])
 

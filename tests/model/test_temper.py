@@ -110,3 +110,12 @@ def test_tempered_drawings_may_be_carried_along_when_they_have_stopped(
     dropped = model.imagine(COUNT, 3, PAPER_TEMPER)
     monkeypatch.setattr(DrawingModel, "drops_stopped", False)
     torch.testing.assert_close(tuple(model.imagine(COUNT, 3, PAPER_TEMPER)), tuple(dropped))
+
+
+@pytest.mark.parametrize("name", ["dood", "air"])
+def test_imagination_may_be_done_in_chunks(name: str) -> None:
+    model = build(name)
+    whole = model.imagine(COUNT, 3, PAPER_TEMPER)
+    parts = [model.imagine(n, 3, PAPER_TEMPER, first=first) for first, n in ((0, 7), (7, 23))]
+    for part, other in zip(whole, zip(*parts, strict=True), strict=True):
+        torch.testing.assert_close(torch.cat(other), part)

@@ -202,13 +202,20 @@ def test_counts_are_drawn_where_a_run_lacks_a_set(tmp_path):
 def test_a_block_has_a_framed_tile_for_each_picture():
     rows = [np.zeros((2, 3, 3, 3)), np.full((2, 3, 3, 3), 0.5)]
     rows[1][1] = 7.0  # beyond white is white
-    sheet = Block("a", ["x", "y"], rows).sheet()
+    sheet = Block("a", "b", ["x", "y"], rows).sheet()
     assert sheet.shape == (2 * 5, 2 * 5, 3)
     assert (sheet[[0, 4, 5, 9]] == 0.85).all()
     assert (sheet[:, [0, 4, 5, 9]] == 0.85).all()
     assert (sheet[1:4, 1:4] == 0).all()
     assert (sheet[6:9, 1:4] == 0.5).all()
     assert (sheet[6:9, 6:9] == 1).all()
+
+
+def test_a_title_is_no_wider_than_its_pictures():
+    of = {n: Block("dood, trained on mnist", "omniglot", ["x"], [np.zeros((n, 3, 3, 3))])
+          for n in (4, 8)}  # fmt: skip
+    assert of[8].title == "dood, trained on mnist: omniglot"
+    assert of[4].title.splitlines() == ["dood, trained on mnist:", "omniglot"]
 
 
 def sheets(figure) -> list[np.ndarray]:
@@ -223,7 +230,7 @@ def test_a_reconstruction_shows_targets_canvases_and_strokes():
     item = drawn("dood", steps=3)
     item = item._replace(drawing=item.drawing._replace(present=torch.ones(2, 3)))
     figure = reconstruction_figure([[item, item], [item, item]])
-    assert [axis.get_title() for axis in figure.axes] == ["dood: digits"] * 4
+    assert [axis.get_title() for axis in figure.axes] == ["dood:\ndigits"] * 4
     assert names(figure) == ["target", "1", "2", "3", "strokes"]
     sheet = sheets(figure)[3].reshape(5, 11, 2, 11, 3)[:, 1:-1, :, 1:-1]
     for k in range(2):
