@@ -10,6 +10,7 @@ from doodcli.cli import (
     bench,
     data,
     export,
+    generate,
     info,
     likelihood,
     reconstruct,
@@ -31,6 +32,9 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(info.info)
 app.command()(reconstruct.reconstruct)
+app.command()(generate.sample)
+app.command()(generate.exemplars)
+app.command()(generate.complete)
 app.command()(likelihood.likelihood)
 app.command()(transfer.transfer_grid)
 app.command()(reproduce.reproduce)

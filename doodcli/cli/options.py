@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -201,6 +202,39 @@ class Target(NamedTuple):
         return Study(
             names, self.load, self.seed, device(device_name), lambda text: say(text, quiet)
         )
+
+
+class Chosen(NamedTuple):
+    """What --images and --dataset name: the user's own pictures, or else data sets."""
+
+    paths: list[Path]
+    names: list[str]
+
+    @staticmethod
+    def parse(images: str | None, dataset: str | None) -> Chosen:
+        """InputError when both are given; MNIST when neither is."""
+        if images is None:
+            return Chosen([], commas("mnist" if dataset is None else dataset, "--dataset"))
+        if dataset is not None:
+            raise InputError("--images and --dataset: give one of the two")
+        return Chosen([Path(name).expanduser() for name in commas(images, "--images")], [])
+
+    def described(self) -> dict[str, list[str]]:
+        """For --dry-run."""
+        return {"images": list(map(str, self.paths)), "datasets": self.names}
+
+    def study(self, target: Target, device_name: str, quiet: bool) -> Study:
+        """The pictures, or the target's images of the sets, for an experiment on some runs."""
+        if not self.paths:
+            return target.study(self.names, device_name, quiet)
+        from doodcli.data.load import load_pictures
+
+        @cache  # several runs read the same, and hear once what was inverted
+        def pictures(resolution: int) -> ImageSet:
+            return load_pictures(self.paths, resolution)
+
+        study = target.study(["pictures"], device_name, quiet)
+        return study._replace(load=lambda run, _: pictures(run.settings.model.resolution))
 
 
 def print_table(frame: pd.DataFrame) -> None:

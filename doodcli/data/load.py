@@ -17,7 +17,15 @@ from doodcli.data.files import Arrays, data_root_or_default
 from doodcli.data.registry import DATA_SETS, data_set, departure
 from doodcli.errors import InputError
 
-__all__ = ["PARTS", "ImageSet", "data_root_or_default", "embedded_arrays", "load_images"]
+__all__ = [
+    "PARTS",
+    "ImageSet",
+    "data_root_or_default",
+    "embedded_arrays",
+    "load_begun",
+    "load_images",
+    "load_pictures",
+]
 
 PARTS = ("train", "validation", "test", "all")
 HOLD_OUT = 10  # one in so many of the training images, or alphabets, is held out for validation
@@ -101,6 +109,30 @@ def load_images(
         remark="; ".join(filter(None, remarks)),
         alphabets=None if alphabet is None else torch.from_numpy(alphabet.astype(np.int64))[index],
     )
+
+
+def load_pictures(paths: list[Path], resolution: int = 50) -> ImageSet:
+    """Pictures of the user's own, as a set whose classes are their names; folders are all in it.
+
+    Raises InputError for a picture that cannot be read or shows no ink.
+    """
+    images, names = pictures.read_pictures(paths, resolution)
+    order = torch.arange(len(images))
+    return ImageSet(
+        "pictures", "all", torch.from_numpy(images), order, order, tuple(names),
+        files.digest({"images": images}), "", None,
+    )  # fmt: skip
+
+
+def load_begun(scribbles: ImageSet, strokes: int) -> torch.Tensor:
+    """The images of the set `scribbles` with their first true strokes only, as its `images`."""
+    # Imported here because the scribbles are drawn by the model's renderer.
+    from doodcli.data.scribbles import scribbles_begun  # noqa: PLC0415
+
+    begun = scribbles_begun(scribbles.index, strokes)
+    transposed = "transposed" in scribbles.remark
+    side = scribbles.images.shape[-1]
+    return torch.from_numpy(_resized_images("", side, transposed, lambda: begun))
 
 
 def _opened(name: str, root: Path) -> _Opened:

@@ -17,6 +17,7 @@ LARGEST_SIDE = 105  # Omniglot's: more than the models ever look at
 MAX_PIXELS = 50_000_000  # beyond any photograph of a drawing; guards against decompression bombs
 MIN_SIDE = 4  # below this there is no border to tell paper from ink
 SPLIT_SEED = 20_220  # constant, so that a folder is split the same way in every run
+FAINT = 16  # of 255: ink that is nowhere brighter than this is dust or compression
 OMNIGLOT_PARTS = ("images_background", "images_evaluation")
 OMNIGLOT_SIDE = 105
 
@@ -40,9 +41,13 @@ def _note(text: str) -> None:
 def _read(path: Path) -> tuple[np.ndarray, bool]:
     """A picture as uint8 [height, width], white on black, and whether it had to be inverted."""
     grey = _grey(path)
-    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    inverted = bool(np.median(border) > 127)
+    inverted = _paper(grey) > 127
     return (255 - grey if inverted else grey), inverted
+
+
+def _paper(grey: np.ndarray) -> float:
+    """The shade of the paper: the median of the border."""
+    return float(np.median(np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])))
 
 
 @contextmanager
@@ -119,6 +124,43 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
+def read_pictures(paths: list[Path], side: int) -> tuple[np.ndarray, list[str]]:
+    """The user's own drawings as a model sees them: uint8 [n, side, side], and their names.
+
+    A path is a picture or a folder of some. Unlike those of a data set, they are made to look
+    alike: grey paper becomes black, and the brightest ink white, as lines of a large picture that
+    is shrunk are faint. Raises InputError for what is no picture or shows no ink.
+    """
+    drawings, names = [], []
+    for path in paths:
+        files = _files(path) if path.is_dir() else [path]
+        if not files:
+            raise _no_pictures(path)
+        drawings += [_drawing(file, side) for file in files]
+        names += [file.relative_to(path if path.is_dir() else path.parent).as_posix()
+                  for file in files]  # fmt: skip
+    return np.stack(drawings), names
+
+
+def _drawing(path: Path, side: int) -> np.ndarray:
+    """One drawing in white on black, uint8 [side, side]."""
+    grey = read_picture(path).astype(np.float64)
+    small = _square(np.clip(grey - _paper(grey), 0, 255).round().astype(np.uint8), side)
+    brightest = int(small.max())
+    if brightest < FAINT:
+        raise InputError(
+            f"{path}: shows no ink at {side}×{side} pixels; crop it, draw thicker lines, "
+            "or leave it out"
+        )
+    return (small * (255 / brightest)).round().astype(np.uint8)
+
+
+def _no_pictures(folder: Path) -> InputError:
+    return InputError(
+        f"{folder}: holds no pictures; put {', '.join(sorted(SUFFIXES))} files into it"
+    )
+
+
 def read_folder(folder: Path) -> Arrays:
     """A folder of pictures as the arrays of a data file (see `files`).
 
@@ -133,9 +175,7 @@ def read_folder(folder: Path) -> Arrays:
         return read_omniglot_folder(folder)
     paths = _files(folder)
     if not paths:
-        raise InputError(
-            f"{folder}: holds no pictures; put {', '.join(sorted(SUFFIXES))} files into it"
-        )
+        raise _no_pictures(folder)
     split, class_of = _split_and_classes(folder, paths)
     classes = sorted(set(class_of))
     return {

@@ -94,6 +94,14 @@ def scribbles_arrays(seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
+def scribbles_begun(index: Tensor, strokes: int) -> np.ndarray:
+    """The images at these places, int64 [n], with their first strokes only: uint8 [n, 50, 50]."""
+    whole = scribbles_drawings().map(lambda part: part[index])
+    present = whole.present.clone()
+    present[:, strokes:] = 0
+    return (_pictures(whole._replace(present=present)) * 255).round().byte().numpy()
+
+
 @cache
 def scribbles_drawings(seed: int = 0) -> Drawing:
     """The true drawings `[1920, ...]` of the images of :func:`scribbles_arrays`, in their order."""

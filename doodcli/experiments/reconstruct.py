@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from doodcli.data.load import ImageSet
     from doodcli.learning.runs import Run
     from doodcli.model.drawing import Drawing
+    from doodcli.model.model import DrawingModel
 
 
 class Reconstruction(NamedTuple):
@@ -44,8 +45,6 @@ def reconstruct(run: Run, images: ImageSet, seed: int, device: str) -> Reconstru
     drawing = drawings.map(lambda part: part[0])
     most = run.settings.model.strokes
     canvases = torch.stack([model.render(drawing, upto=step + 1) for step in range(most)])
-    alone = [drawing._replace(present=_only(drawing.present, step)) for step in range(most)]
-    strokes = torch.stack([model.render(one) for one in alone])
     elbo = "elbo_nats" if run.settings.model.pen != "amortised" else "leaky_elbo_nats"
     table = pd.DataFrame(
         {
@@ -61,9 +60,27 @@ def reconstruct(run: Run, images: ImageSet, seed: int, device: str) -> Reconstru
             "evaluation_seed": seed,
         }
     )
-    remark = f" ({images.remark.split(':')[0]})" if images.remark else ""
-    label = f"{run.settings.model.name}, trained on {run.record['data']['name']}"
-    return Reconstruction(label, images.name + remark, targets, drawing, canvases, strokes, table)
+    strokes = strokes_alone(model, drawing)
+    return Reconstruction(
+        label(run), title(images), targets, drawing, canvases, strokes, table
+    )  # fmt: skip
+
+
+def label(run: Run) -> str:
+    """The model and what it was trained on, for a picture."""
+    return f"{run.settings.model.name}, trained on {run.record['data']['name']}"
+
+
+def title(images: ImageSet) -> str:
+    """The set, and whether it is not the canonical one, for a picture."""
+    return images.name + (f" ({images.remark.split(':')[0]})" if images.remark else "")
+
+
+def strokes_alone(model: DrawingModel, drawing: Drawing) -> Tensor:
+    """Each stroke of drawings `[n, ...]` on a page of its own: `[strokes, n, R, R]`."""
+    most = drawing.present.shape[-1]
+    alone = [drawing._replace(present=_only(drawing.present, step)) for step in range(most)]
+    return torch.stack([model.render(one) for one in alone])
 
 
 def _only(present: Tensor, step: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -44,6 +45,36 @@ class Given(NamedTuple):
         return value, torch.zeros_like(value[:, 0, 0])
 
 
+class Temper(NamedTuple):
+    """Factors of the deviations of the prior's Gaussians; with 1 everywhere it is the prior.
+
+    The layout's are of unconstrained coordinates, where its Gaussians live.  Nothing else is
+    sharpened: the weights of a mixture's components, and the chances of going on, stay the
+    prior's.  What is drawn with other factors than 1 is no sample of the model.
+    """
+
+    scale: float = 1.0
+    shift: float = 1.0
+    rotation: float = 1.0
+    part: float = 1.0
+    """of control points, or of a code"""
+    pen: float = 1.0
+    """of a latent pen; 0 is its median"""
+
+    @staticmethod
+    def of(temperature: float) -> Temper:
+        """The same factor, from 0 on, for every deviation."""
+        return Temper(*[temperature] * len(Temper._fields))
+
+
+UNTEMPERED = Temper()
+"""The prior as it is."""
+
+PAPER_TEMPER = Temper(math.sqrt(0.7), 0.1, math.sqrt(0.7), 0.1, 0.0)
+"""The paper's samples (Fig. 6), by its reference implementation: deviations of control points and
+shifts × 0.1, variances of scale and rotation × 0.7, and the pen that is typical."""
+
+
 class PriorNoise(NamedTuple):
     """The random numbers of drawings from the prior."""
 
@@ -53,6 +84,12 @@ class PriorNoise(NamedTuple):
     """uniform `[rows, strokes, 1 + groups]`: which component of each mixture"""
     normal: Tensor
     """`[rows, strokes, 4 + part_size]`"""
+
+    def tempered(self, temper: Temper) -> PriorNoise:
+        """Numbers that stray from the mean of any Gaussian as if its deviations were tempered."""
+        layout = [temper.scale, temper.shift, temper.shift, temper.rotation]
+        parts = [temper.part] * (self.normal.shape[-1] - len(layout))
+        return self._replace(normal=self.normal * self.normal.new_tensor(layout + parts))
 
 
 class Imagination(NamedTuple):

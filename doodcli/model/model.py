@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from doodcli.errors import InputError
 from doodcli.model.canvas import LIKELIHOODS, composite, uncomposite
-from doodcli.model.choosers import Continuation, Given, Imagination, PriorNoise
+from doodcli.model.choosers import (
+    UNTEMPERED,
+    Continuation,
+    Given,
+    Imagination,
+    PriorNoise,
+    Temper,
+)
 from doodcli.model.decoder import DECODERS
 from doodcli.model.drawing import Drawing, Token
 from doodcli.model.layout import glimpse, layout_interval
@@ -181,16 +188,23 @@ class DrawingModel(nn.Module):
         return self.likelihood.log_density(images, canvas, self.scale)
 
     @torch.no_grad()
-    def imagine(self, count: int, seed: int = 0) -> Drawing:
-        """Drawings from the prior (Section 3.2): `[count, ...]`."""
-        noise = noise_for(torch.arange(count, device=self.scale.device), 1, seed, IMAGINATION)
+    def imagine(
+        self, count: int, seed: int = 0, temper: Temper = UNTEMPERED, first: int = 0
+    ) -> Drawing:
+        """Drawings from the prior (Section 3.2): `[count, ...]`.
+
+        `temper` narrows or widens the prior's Gaussians; as it is, it changes nothing.  `first`
+        is the number of the first drawing, so that many can be made in chunks.
+        """
+        index = torch.arange(first, first + count, device=self.scale.device)
+        noise = noise_for(index, 1, seed, IMAGINATION)
         if self.settings.pen == "latent":
             free = noise._replace(purpose=IMAGINED_PEN).normal(3)[0]
-            pen = PEN.constrain(self.prior.pen().sample(free))
+            pen = PEN.constrain(self.prior.pen().sample(temper.pen * free))
         else:
             pen = PEN.constrain(self.shared_pen().expand(count, 3))
-        steps = self.unroll(Imagination(self.prior, self._prior_noise(noise)), self._blank(pen))
-        return self._drawing(steps, pen)
+        chooser = Imagination(self.prior, self._prior_noise(noise).tempered(temper))
+        return self._drawing(self.unroll(chooser, self._blank(pen)), pen)
 
     @torch.no_grad()
     def complete(self, drawing: Drawing, canvas: Tensor, seed: int = 0) -> tuple[Drawing, Tensor]:

@@ -12,15 +12,25 @@ import pandas as pd
 from doodcli.data.load import load_images
 from doodcli.data.registry import short
 from doodcli.errors import InputError, RunFailed
-from doodcli.experiments import likelihood, strokes
+from doodcli.experiments import generate, likelihood, strokes
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
 from doodcli.pipeline import grid
 from doodcli.pipeline.engine import Task
-from doodcli.pipeline.studies import Study, export_run, reconstructions, stroke_counts
+from doodcli.pipeline.studies import (
+    Amounts,
+    Draws,
+    Study,
+    completions,
+    exemplars,
+    export_run,
+    reconstructions,
+    samples,
+    stroke_counts,
+)
 from doodcli.report import paper
-from doodcli.report.figures import curve_figure, samples_figure, save_figure
+from doodcli.report.figures import curve_figure, save_figure
 from doodcli.report.tables import write_csv, write_tex
 from doodcli.settings import (
     PAPER_PROTOCOL,
@@ -49,6 +59,14 @@ VERSION = 1
 MAIN = "dood"
 """The model whose drawings are shown stroke by stroke."""
 
+SHOWN = {
+    "reconstruct": (MAIN,),
+    "samples-paper": (MAIN,),
+    "exemplars": (MAIN, "air-difference"),
+    "complete": (MAIN, "air-difference"),
+}
+"""Models of an experiment that is not of all: what the paper shows; its AIR is Difference-AIR."""
+
 NAMED_BY = {"model.name": "--model", "data.dataset": "--sources", "seed": "--seeds or --seed"}
 """Settings of which a suite has several values, and the options that give them."""
 
@@ -60,6 +78,15 @@ SAMPLES = 40
 
 CHECKED, CHECKED_SAMPLES = 300, 50
 """Validation images on which an export is compared with its run, and samples of each."""
+
+VARIATIONS = Amounts(num=8, samples=20)
+"""Exemplars and completions of each image, and parses of which the best counts."""
+
+STROKES_GIVEN = 1
+"""Strokes of an image that is to be completed."""
+
+NEW_DRAWINGS = ("samples", "samples-paper", "exemplars", "complete")
+"""Experiments whose results the three above decide."""
 
 CURVE = ("elbo", "likelihood", "kl_marks", "kl_on", "kl_pen", "strokes", "error")
 """Terms of the bound in the table of trainings."""
@@ -169,36 +196,49 @@ class Suite:
     def tasks(self) -> list[Task]:
         """Everything that the profile makes, in order."""
         profile = self.profile
-        shown = [what for what in self.trainings if what.seed == self.seeds[0]]
-        names = tuple(what.task for what in shown)
-        of_main = tuple(what.task for what in shown if what.model == MAIN)
-        # `dood train` prints the folder of its run, also of one that is finished.
-        runs = ",".join(f"$({self.command(what)})" for what in shown)
-        drawing = ",".join(f"$({self.command(what)})" for what in shown if what.model == MAIN)
         where = f"--dataset {','.join(profile.targets)} --seed {self.seed}{self.root()}"
         limit = f" --limit {profile.limit}" if profile.limit else ""
         out = f"--out {self.out}"
         # `dood info` takes one run at a time.
-        infos = "; ".join(f"dood info $({self.command(what)})" for what in shown)
+        infos = "; ".join(f"dood info $({self.command(what)})" for what in self._shown("training"))
+        drawing = f"dood reconstruct {self._made('reconstruct')} {where}"
+        compared = f"dood reconstruct {self._made('compare')} {where}"
+        counted = f"dood strokes count {self._made('strokes')} {where}"
         commands: dict[str, tuple[Callable[[], Sequence[Path]], str]] = {
             "training": (self._curves, infos),
-            "reconstruct": (
-                self._reconstruct,
-                f"dood reconstruct {drawing} {where} --num {profile.pictures} {out}",
-            ),
-            "compare": (
-                self._compare,
-                f"dood reconstruct {runs} {where} --num {COMPARED} {out}/models",
-            ),
-            "strokes": (self._strokes, f"dood strokes count {runs} {where}{limit} {out}"),
-            "samples": (self._samples, f"doodcli.load(RUN).imagine({SAMPLES}, seed={self.seed})"),
+            "reconstruct": (self._reconstruct, f"{drawing} --num {profile.pictures} {out}"),
+            "compare": (self._compare, f"{compared} --num {COMPARED} {out}/models"),
+            "strokes": (self._strokes, f"{counted}{limit} {out}"),
+            **self._new_drawings(where, out),
         }
         experiments = [
-            Task(name, self._key(name), work, command, of_main if name == "reconstruct" else names)
+            Task(name, self._key(name), work, command, tuple(w.task for w in self._shown(name)))
             for name, (work, command) in commands.items()
         ]
         exports = [self._export(what) for what in self.trainings if profile.exports]
         return [*self.training_tasks(), *exports, *experiments, *grid.tasks(self)]
+
+    def _new_drawings(
+        self, where: str, out: str
+    ) -> dict[str, tuple[Callable[[], Sequence[Path]], str]]:
+        """Samples, exemplars and completions: the work and the command of each task."""
+        amounts = self._amounts
+        each = f"--num {amounts.num} --samples {amounts.samples} --limit {COMPARED} {out}"
+        many = f"--num {SAMPLES} --seed {self.seed} {out}"
+        tempered = f"dood sample {self._made('samples-paper')} {many}"
+        exemplars = f"dood exemplars {self._made('exemplars')} {where}"
+        completed = f"dood complete {self._made('complete')} {where}"
+        return {
+            "samples": (self._samples, f"dood sample {self._made('samples')} {many}"),
+            "samples-paper": (self._tempered, f"{tempered} --temperature paper"),
+            "exemplars": (self._exemplars, f"{exemplars} {each}"),
+            "complete": (self._complete, f"{completed} {each} --strokes-given {STROKES_GIVEN}"),
+        }
+
+    def _made(self, experiment: str) -> str:
+        """The runs of an experiment, for a command in a shell."""
+        # `dood train` prints the folder of its run, also of one that is finished.
+        return ",".join(f"$({self.command(what)})" for what in self._shown(experiment))
 
     def training_tasks(self) -> list[Task]:
         """Every run of the suite."""
@@ -272,11 +312,12 @@ class Suite:
         """The key of an experiment on all runs: weights, targets, sizes, versions."""
 
         def key() -> dict[str, Any]:
-            runs = self._main_runs() if experiment == "reconstruct" else self._runs()
+            drawings = experiment in NEW_DRAWINGS
+            of_drawings = [generate.VERSION, *self._amounts, STROKES_GIVEN] if drawings else []
             return {
                 "experiment": experiment,
-                "versions": [VERSION, strokes.VERSION, COMPARED, SAMPLES],
-                "weights": [run.weights for run in runs],
+                "versions": [VERSION, strokes.VERSION, COMPARED, SAMPLES, *of_drawings],
+                "weights": [run.weights for run in self._runs(experiment)],
                 "targets": [
                     self._images(self._first, name, "test").fingerprint
                     for name in self.profile.targets
@@ -289,7 +330,7 @@ class Suite:
 
     def _curves(self) -> Sequence[Path]:
         rows, logs = [], []
-        for run in self._runs():
+        for run in self._runs("training"):
             log = run.log()
             last = log.tail(5).mean().to_dict()
             rows.append({**run.provenance(), **{name: last[name] for name in CURVE}})
@@ -301,23 +342,35 @@ class Suite:
         ]
 
     def _reconstruct(self) -> Sequence[Path]:
-        return reconstructions(self._main_runs(), self._study(self.profile.pictures), self.out)[1]
+        return reconstructions(
+            self._runs("reconstruct"), self._study(self.profile.pictures), self.out
+        )[1]
 
     def _compare(self) -> Sequence[Path]:
-        return reconstructions(self._runs(), self._study(COMPARED), self.out / "models")[1]
+        return reconstructions(self._runs("compare"), self._study(COMPARED), self.out / "models")[1]
 
     def _strokes(self) -> Sequence[Path]:
-        _, claims, paths = stroke_counts(self._runs(), self._study(self.profile.limit), self.out)
+        _, claims, paths = stroke_counts(
+            self._runs("strokes"), self._study(self.profile.limit), self.out
+        )
         text = "What the paper says of the number of strokes, and what was measured."
         return [*paths, self._tex("stroke_claims", strokes.of_their_models(claims), text)]
 
     def _samples(self) -> Sequence[Path]:
-        pictures = []
-        for run in self._runs():
-            model = run.model(self.plan.device)
-            drawings = model.imagine(SAMPLES, self.seed)
-            pictures.append((_label(run), model.render(drawings)))
-        return save_figure(samples_figure(pictures, 8), self.out / "samples")
+        draws = Draws(SAMPLES, generate.Temperature.parse("1"), self.seed, self.plan.device)
+        return samples(self._runs("samples"), draws, self.out)[1]
+
+    def _tempered(self) -> Sequence[Path]:
+        draws = Draws(SAMPLES, generate.Temperature.parse("paper"), self.seed, self.plan.device)
+        return samples(self._runs("samples-paper"), draws, self.out)[1]
+
+    def _exemplars(self) -> Sequence[Path]:
+        study = self._study(COMPARED)
+        return exemplars(self._runs("exemplars"), study, self._amounts, self.out)[1]
+
+    def _complete(self) -> Sequence[Path]:
+        study, runs = self._study(COMPARED), self._runs("complete")
+        return completions(runs, study, self._amounts, STROKES_GIVEN, self.out)[1]
 
     # ---------------------------------------------------------------- helpers
 
@@ -349,13 +402,19 @@ class Suite:
         """Whether the model came with the results, and no run of it is here."""
         return not (self.plan.runs / self._name(what)).exists() and self._exported(what).exists()
 
-    def _runs(self) -> list[Run]:
-        """The runs that are drawn and counted: those of the first seed."""
-        return [self.run(what) for what in self.trainings if what.seed == self.seeds[0]]
+    def _shown(self, experiment: str) -> list[Training]:
+        """The trainings that an experiment draws or counts: those of the first seed."""
+        models = SHOWN.get(experiment, tuple(VARIANTS))
+        first = [what for what in self.trainings if what.seed == self.seeds[0]]
+        return [what for what in first if what.model in models]
 
-    def _main_runs(self) -> list[Run]:
-        chosen = [what for what in self.trainings if what.seed == self.seeds[0]]
-        return [self.run(what) for what in chosen if what.model == MAIN]
+    def _runs(self, experiment: str) -> list[Run]:
+        return [self.run(what) for what in self._shown(experiment)]
+
+    @property
+    def _amounts(self) -> Amounts:
+        """Drawings of each image, and parses of which the best counts: no more than samples."""
+        return Amounts(VARIATIONS.num, min(VARIATIONS.samples, self.profile.samples))
 
     def _study(self, limit: int | None) -> Study:
         return Study(

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from doodcli.experiments import likelihood, strokes
+from doodcli.data.load import load_begun
+from doodcli.experiments import generate, likelihood, strokes
 from doodcli.experiments.export import Exported, exported
 from doodcli.experiments.reconstruct import reconstruct
 from doodcli.learning.checkpoints import write_text
 from doodcli.report.card import card
 from doodcli.report.figures import (
     comparison_figure,
+    completions_figure,
     counts_figure,
+    exemplars_figure,
     reconstruction_figure,
+    samples_figure,
     save_figure,
 )
 from doodcli.report.tables import write_csv
@@ -27,7 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
     from doodcli.data.load import ImageSet
+    from doodcli.experiments.generate import Temperature
     from doodcli.learning.runs import Run
 
 # Two runs of one source have the same blank row.
@@ -91,6 +98,92 @@ def stroke_counts(
         write_csv(claims, out / "stroke_claims.csv")
         paths.append(out / "stroke_claims.csv")
     return counts, claims, paths
+
+
+class Draws(NamedTuple):
+    """How many drawings of the prior to make, and how."""
+
+    num: int
+    temperature: Temperature
+    seed: int = 0
+    device: str = "cpu"
+    tell: Callable[[str], None] = lambda _: None
+
+    @property
+    def stem(self) -> str:
+        """Of the files: tempered drawings never take the place of the model's own."""
+        return f"samples-{self.temperature.name}" if self.temperature.tempered else "samples"
+
+
+def samples(runs: list[Run], draws: Draws, out: Path) -> tuple[pd.DataFrame, list[Path]]:
+    """Drawings from the prior of each run (Fig. 6): `samples.*`, or with the temperature."""
+    items = []
+    for run in runs:
+        draws.tell(f"{draws.num} samples of {run.name}{draws.temperature.remark}")
+        items.append(generate.sample(run, draws.num, draws.temperature, draws.seed, draws.device))
+    table = pd.concat([item.table for item in items], ignore_index=True)
+    return table, _written(table, samples_figure(items), out / draws.stem)
+
+
+class Amounts(NamedTuple):
+    """How many drawings of each image to make, and of how many parses the best counts."""
+
+    num: int
+    samples: int
+
+
+def exemplars(
+    runs: list[Run], study: Study, amounts: Amounts, out: Path
+) -> tuple[pd.DataFrame, list[Path]]:
+    """New exemplars of images (Fig. 7): `exemplars.*`."""
+    rows = []
+    for run in runs:
+        study.tell(f"new exemplars of {', '.join(study.names)} by {run.name}")
+        rows.append([
+            generate.exemplars(run, images, *amounts, study.seed, study.device)
+            for images in study.sets(run)
+        ])  # fmt: skip
+    table = pd.concat([item.table for row in rows for item in row], ignore_index=True)
+    return table, _written(table, exemplars_figure(rows), out / "exemplars")
+
+
+def completions(
+    runs: list[Run], study: Study, amounts: Amounts, strokes_given: int | None, out: Path
+) -> tuple[pd.DataFrame, list[Path]]:
+    """Partial pictures, finished by the prior (Fig. 8): `completions.*`.
+
+    Of `strokes_given` strokes, or the images as they are; the true strokes are known of the set
+    `scribbles` alone.
+    """
+    rows = []
+    for run in runs:
+        study.tell(f"completing {', '.join(study.names)} with {run.name}")
+        row, most = [], run.settings.model.strokes
+        for name, images in zip(study.names, study.sets(run), strict=True):
+            begun = None
+            if name == "scribbles" and strokes_given is not None:
+                begun = load_begun(images, strokes_given)
+            row.append(
+                generate.completions(
+                    run, images, *amounts, study.seed, study.device, strokes_given, begun
+                )
+            )
+        rows.append(row)
+        full = sum(int((item.table.strokes_parsed == most).sum()) for item in row) // amounts.num
+        if full:
+            study.tell(
+                f"nothing can be added to {full} partial drawings: every parse of them has "
+                f"{most} strokes"
+            )
+    table = pd.concat([item.table for row in rows for item in row], ignore_index=True)
+    return table, _written(table, completions_figure(rows), out / "completions")
+
+
+def _written(table: pd.DataFrame, figure: Figure, stem: Path) -> list[Path]:
+    """A picture and the table beside it."""
+    path = stem.with_name(f"{stem.name}.csv")
+    write_csv(table, path)
+    return [*save_figure(figure, stem), path]
 
 
 def likelihoods(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from doodcli.experiments.generate import Completions, Exemplars, Samples
     from doodcli.experiments.reconstruct import Reconstruction
     from doodcli.model.model import DrawingModel
 
 # One colour a stroke, in drawing order; told apart by most eyes, dark enough on white.
 COLOURS = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
+NEW_INK = COLOURS[3]
 SCREEN_DPI = 200
+ROOMY = 8  # pictures beside each other that are as wide as a title
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
@@ -73,58 +77,134 @@ def coloured(strokes: Tensor, present: Tensor) -> np.ndarray:
     return paper
 
 
+class Block(NamedTuple):
+    """The pictures of one run on one data set: a row of tiles for each name."""
+
+    label: str
+    dataset: str
+    names: list[str]
+    rows: list[np.ndarray]
+    """of each name `[n, R, R, 3]` in [0, 1], black ink on white"""
+
+    @property
+    def title(self) -> str:
+        """Of two lines where one would be wider than the pictures."""
+        gap = "\n" if len(self.rows[0]) < ROOMY else " "
+        return f"{self.label}:{gap}{self.dataset}"
+
+    def sheet(self) -> np.ndarray:
+        """All tiles, framed, as one image `[height, width, 3]`."""
+        tiles = np.pad(
+            np.stack(self.rows), ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=0.85
+        )
+        rows, columns, height, width, _ = tiles.shape
+        sheet = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
+        return np.clip(sheet, 0, 1)
+
+
+def blocks_figure(blocks: list[list[Block]]) -> Figure:
+    """A block for each run (row) and set (column); a column of a block is an image."""
+    sheets = [[block.sheet() for block in row] for row in blocks]
+    height, width = sheets[0][0].shape[:2]
+    inch = 1 / 110
+    figure = Figure(
+        figsize=(len(sheets[0]) * width * inch + 0.8, len(sheets) * (height * inch + 0.45))
+    )
+    axes = figure.subplots(len(sheets), len(sheets[0]), squeeze=False)
+    for row, line in enumerate(blocks):
+        for column, block in enumerate(line):
+            axis, sheet = axes[row][column], sheets[row][column]
+            axis.imshow(sheet, interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_title(block.title, fontsize=8)
+            tile = sheet.shape[0] / len(block.names)
+            axis.set_yticks([(k + 0.5) * tile for k in range(len(block.names))])
+            axis.set_yticklabels(block.names if column == 0 else [], fontsize=6)
+            axis.tick_params(length=0)
+            for side in axis.spines.values():
+                side.set_visible(False)
+    figure.tight_layout(pad=0.3, h_pad=1.5)
+    return figure
+
+
 def reconstruction_figure(items: list[list[Reconstruction]]) -> Figure:
     """Step-by-step drawings as in Figs. 1 and 3: a block for each run (row) and set (column).
 
     In a block, each column is an image: the target, the canvas after each stroke, and the
     strokes in colour in their order.
     """
-    sheets = [[_sheet(item) for item in row] for row in items]
-    height, width = sheets[0][0].shape[:2]
-    inch = 1 / 110
-    figure = Figure(
-        figsize=(len(sheets[0]) * width * inch + 0.8, len(sheets) * (height * inch + 0.35))
-    )
-    axes = figure.subplots(len(sheets), len(sheets[0]), squeeze=False)
-    for row, block in enumerate(sheets):
-        for column, sheet in enumerate(block):
-            axis = axes[row][column]
-            axis.imshow(sheet, interpolation="nearest")
-            axis.set_xticks([])
-            item = items[row][column]
-            axis.set_title(f"{item.label}: {item.dataset}", fontsize=8)
-            steps = len(item.canvases)
-            tile = sheet.shape[0] / (steps + 2)
-            names = ["target", *(str(step + 1) for step in range(steps)), "strokes"]
-            axis.set_yticks([(k + 0.5) * tile for k in range(steps + 2)])
-            axis.set_yticklabels(names if column == 0 else [], fontsize=6)
-            axis.tick_params(length=0)
-            for side in axis.spines.values():
-                side.set_visible(False)
-    figure.tight_layout(pad=0.3)
-    return figure
+
+    def block(item: Reconstruction) -> Block:
+        names = ["target", *(str(step + 1) for step in range(len(item.canvases))), "strokes"]
+        rows = [_grey(item.targets), *map(_grey, item.canvases)]
+        rows.append(_coloured_rows(item.strokes, item.drawing.present))
+        return Block(item.label, item.dataset, names, rows)
+
+    return blocks_figure([[block(item) for item in row] for row in items])
 
 
-def _sheet(item: Reconstruction) -> np.ndarray:
-    """The pictures of a block as one image, `[rows, columns, 3]`, black ink on white."""
-    columns = []
-    for k in range(item.targets.shape[0]):
-        grey = [item.targets[k], *item.canvases[:, k]]
-        tiles = [np.repeat(1 - tile.cpu().numpy()[..., None], 3, -1) for tile in grey]
-        tiles.append(coloured(item.strokes[:, k], item.drawing.present[k]))
-        framed = [np.pad(tile, ((1, 1), (1, 1), (0, 0)), constant_values=0.85) for tile in tiles]
-        columns.append(np.concatenate(framed, 0))
-    return np.clip(np.concatenate(columns, 1), 0, 1)
+def exemplars_figure(items: list[list[Exemplars]]) -> Figure:
+    """New exemplars as in Fig. 7: a block for each run (row) and set (column).
+
+    In a block, each column is an image: the target, the strokes of its parse in colour, and the
+    exemplars.
+    """
+
+    def block(item: Exemplars) -> Block:
+        names = ["target", "parse", *(str(k + 1) for k in range(len(item.pictures)))]
+        rows = [_grey(item.targets), _coloured_rows(item.strokes, item.parse.present)]
+        return Block(item.label, item.dataset, names, [*rows, *map(_grey, item.pictures)])
+
+    return blocks_figure([[block(item) for item in row] for row in items])
 
 
-def samples_figure(pictures: list[tuple[str, Tensor]], columns: int = 10) -> Figure:
-    """Samples of the prior (Fig. 6): a titled grid for each model, `[n, R, R]` in [0, 1]."""
-    figure = Figure(figsize=(3.2 * len(pictures), 3.4))
-    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
-    for axis, (title, images) in zip(axes, pictures, strict=True):
-        grid = make_grid(1 - images[:, None].cpu(), nrow=columns, pad_value=0.85)
-        axis.imshow(grid.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
-        axis.set_title(title, fontsize=8)
+def completions_figure(items: list[list[Completions]]) -> Figure:
+    """Completions as in Fig. 8: a block for each run (row) and set (column).
+
+    In a block, each column is an image: the whole picture, the partial one that is given, and
+    the completions with their new ink in colour.
+    """
+
+    def block(item: Completions) -> Block:
+        names = ["whole", "given", *(str(k + 1) for k in range(len(item.pictures)))]
+        rows = [_grey(item.wholes), _grey(item.given)]
+        rows += [_added(item.given, finished) for finished in item.pictures]
+        return Block(item.label, item.dataset, names, rows)
+
+    return blocks_figure([[block(item) for item in row] for row in items])
+
+
+def _grey(pictures: Tensor) -> np.ndarray:
+    """Pictures `[n, R, R]` in black on white, `[n, R, R, 3]`."""
+    return np.repeat(1 - pictures.cpu().numpy()[..., None], 3, -1)
+
+
+def _coloured_rows(strokes: Tensor, present: Tensor) -> np.ndarray:
+    """The strokes `[steps, n, R, R]` of each image in colour, `[n, R, R, 3]`."""
+    return np.stack([coloured(strokes[:, k], present[k]) for k in range(len(present))])
+
+
+def _added(given: Tensor, finished: Tensor) -> np.ndarray:
+    """Pictures `[n, R, R]` in black with what was drawn on them in colour, `[n, R, R, 3]`."""
+    paper = 1 - given.clamp(0, 1)
+    new = 1 - ((1 - finished.clamp(0, 1)) / paper.clamp_min(1e-6)).clamp(0, 1)
+    ink = new.cpu().numpy()[..., None]
+    return _grey(given) * (1 - ink * (1 - np.array(NEW_INK)))
+
+
+def samples_figure(items: list[Samples]) -> Figure:
+    """Samples of the prior (Fig. 6): a titled grid, as high as wide, for each run."""
+    grids = []
+    for item in items:
+        columns = math.ceil(math.sqrt(len(item.pictures)))
+        grid = make_grid(1 - item.pictures[:, None].cpu(), nrow=columns, pad_value=0.85)
+        grids.append(grid.permute(1, 2, 0).clamp(0, 1).numpy())
+    inch = max(3.2, grids[0].shape[1] / 110)
+    figure = Figure(figsize=(inch * len(grids), inch + 0.2))
+    axes = figure.subplots(1, len(grids), squeeze=False)[0]
+    for axis, item, sheet in zip(axes, items, grids, strict=True):
+        axis.imshow(sheet, interpolation="nearest")
+        axis.set_title(item.title, fontsize=8)
         axis.axis("off")
     figure.tight_layout(pad=0.3)
     return figure

@@ -28,7 +28,8 @@ def run(tmp_path_factory) -> Path:
 def test_help_names_every_command(capsys):
     result = dood(capsys, "--help")
     assert result.code == 0
-    for name in ("train", "info", "reconstruct", "likelihood", "bench", "reproduce", "data"):
+    for name in ("train", "info", "reconstruct", "sample", "exemplars", "complete", "likelihood",
+                 "bench", "reproduce", "data"):  # fmt: skip
         assert f"  {name} " in result.out
 
 
@@ -209,6 +210,8 @@ def test_reproduce_makes_every_table_and_picture_and_then_rests(capsys, tmp_path
     results = tmp_path / "results" / "tiny"
     for name in ("transfer.csv", "transfer_claims.csv", "training.csv", "training.tex",
                  "reconstruct.csv", "reconstruct.png", "samples.pdf", "training.png",
+                 "samples.csv", "samples-paper.csv", "samples-paper.png", "exemplars.csv",
+                 "exemplars.png", "exemplars.pdf", "completions.csv", "completions.png",
                  "stroke_counts.csv", "stroke_counts.png", "stroke_counts.pdf",
                  "stroke_claims.csv", "stroke_claims.tex",
                  "models/compare.png", "models/compare.pdf", "models/reconstruct.csv"):  # fmt: skip

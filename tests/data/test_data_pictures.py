@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from doodcli.data import files, pictures
-from doodcli.data.load import load_images
+from doodcli.data.load import load_images, load_pictures
 from doodcli.errors import InputError
 
 
@@ -202,3 +203,68 @@ def test_an_unreadable_picture_is_refused_by_name(tmp_path: Path) -> None:
     path.chmod(0)
     with pytest.raises(InputError, match=r"secret\.png: cannot be read"):
         pictures.read_picture(path)
+
+
+# ------------------------------------------------------------------ a few drawings of one's own
+
+
+def test_files_and_folders_together_are_one_set_in_the_order_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    last = save(tmp_path / "last.png", 255 - cross(30, 90))
+    save(tmp_path / "many" / "b" / "2.png", cross())
+    save(tmp_path / "many" / "1.png", cross(40, 40))
+    first = save(tmp_path / "first.png", cross(200, 200))
+    found = load_pictures([first, tmp_path / "many", last], 24)
+    assert found.classes == ("first.png", "1.png", "b/2.png", "last.png")
+    assert found.labels.tolist() == found.index.tolist() == [0, 1, 2, 3]
+    assert (found.name, found.part, found.alphabets) == ("pictures", "all", None)
+    assert found.images.shape == (4, 24, 24)
+    assert found.images.dtype == torch.uint8
+    err = capsys.readouterr().err
+    assert "last.png: dark on light, inverted" in err
+    assert err.count("inverted") == 1
+    other = load_pictures([first, last], 24)
+    assert other.images.equal(found.images[[0, 3]])
+    assert other.fingerprint != found.fingerprint
+    assert load_pictures([first, last], 24).fingerprint == other.fingerprint
+
+
+def test_grey_paper_becomes_black_and_faint_ink_white(tmp_path: Path) -> None:
+    page = np.full((300, 300), 200, np.uint8)  # a photograph's paper
+    page[60:240, 148:152] = 60  # four pixels in three hundred: faint when shrunk
+    found = load_pictures([save(tmp_path / "photo.jpg", page)], 50).images[0]
+    assert found.max() == 255
+    assert (found[:, :20] < 8).all()
+    assert (found[12:38, 24:26].amax(1) > 200).all()
+    assert (found[:8] < 8).all()
+
+
+def test_a_wide_drawing_keeps_its_shape(tmp_path: Path) -> None:
+    page = np.full((100, 200), 230, np.uint8)
+    page[10:90, 95:105] = 0
+    found = load_pictures([save(tmp_path / "wide.png", page)], 50).images[0]
+    ink = (found > 128).nonzero()
+    low, high = ink.min(0).values.tolist(), ink.max(0).values.tolist()
+    assert high[0] - low[0] == pytest.approx(80 / 4, abs=2)
+    assert (low[0] + high[0]) / 2 == pytest.approx(24.5, abs=1)
+    # What pads it to a square is as black as its paper.
+    assert found[:14].max() == found[14:36, :20].max() == 0
+
+
+@pytest.mark.parametrize("shade", [0, 128, 255])
+def test_a_page_without_ink_is_refused_by_name(tmp_path: Path, shade: int) -> None:
+    page = np.full((60, 60), shade, np.uint8)
+    page[30, 30] ^= 4  # dust
+    blank = save(tmp_path / "blank.png", page)
+    with pytest.raises(InputError, match=r"blank\.png: shows no ink at 50×50 pixels") as caught:
+        load_pictures([save(tmp_path / "fine.png", cross()), blank])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_pictures_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: holds no pictures"):
+        load_pictures([tmp_path / "empty"])
+    with pytest.raises(InputError, match=r"none\.png: no such file"):
+        load_pictures([tmp_path / "none.png"])

@@ -8,7 +8,7 @@ import torch
 
 from doodcli.data import files, scribbles
 from doodcli.data.files import Arrays
-from doodcli.data.load import load_images
+from doodcli.data.load import load_begun, load_images
 from doodcli.data.scribbles import scribbles_arrays, scribbles_drawings
 from doodcli.model.drawing import Drawing
 from doodcli.model.model import DrawingModel
@@ -121,3 +121,27 @@ def test_there_is_some_ink_and_it_stays_off_the_border(arrays: Arrays) -> None:
     border = np.concatenate([arrays["images"][:, [0, -1]], arrays["images"][:, :, [0, -1]].mT], 1)
     assert border.max() < 64
     assert scribbles.MODEL.resolution == arrays["images"].shape[1]
+
+
+@pytest.mark.parametrize(("side", "transpose"), [(50, False), (50, True), (24, False)])
+def test_a_scribble_begins_with_its_true_strokes(
+    side: int, transpose: bool, drawings: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOOD_CACHE", str(tmp_path))
+    found = load_images("scribbles", "test", resolution=side, transpose=transpose, limit=40)
+    counts = drawings.stroke_count[found.index].int()
+    assert set(counts.tolist()) >= {1, 2, 3}
+    stages = torch.stack([load_begun(found, k) for k in range(1, 5)]).int()
+    assert stages.shape == (4, 40, side, side)
+    whole = found.images.int()
+    assert stages[-1].equal(whole)
+    assert (stages.diff(dim=0) >= 0).all()
+    for k, stage in enumerate(stages, 1):
+        done = counts <= k
+        assert stage[done].equal(whole[done])
+        assert ((stage != whole)[~done].sum((1, 2)) > 4).all()
+    if side == 50:  # the first of the strokes, as any model of the paper's sizes renders it
+        model = DrawingModel(change(preset("tiny"), {"model.curve_samples": 64}).model)
+        drawn = model.render(drawings.map(lambda part: part[found.index]), upto=1)
+        drawn = drawn.mT if transpose else drawn
+        assert (drawn * 255 - stages[0]).abs().max() < 1

@@ -12,12 +12,18 @@ import torch
 from PIL import Image
 
 from doodcli.errors import InputError
+from doodcli.experiments.generate import Completions, Exemplars, Samples
 from doodcli.experiments.reconstruct import Reconstruction
 from doodcli.model.drawing import Drawing
 from doodcli.report.figures import (
+    Block,
     coloured,
     comparison_figure,
+    completions_figure,
     counts_figure,
+    exemplars_figure,
+    reconstruction_figure,
+    samples_figure,
     save_figure,
     transfer_figure,
 )
@@ -188,3 +194,96 @@ def test_counts_are_drawn_where_a_run_lacks_a_set(tmp_path):
     lines = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in figure.axes]
     assert lines == [["digits (1.0)", "scribbles (1.0)"], ["scribbles (1.0)"]]
     saved(figure, tmp_path)
+
+
+# ------------------------------------------------------------------------ new drawings
+
+
+def test_a_block_has_a_framed_tile_for_each_picture():
+    rows = [np.zeros((2, 3, 3, 3)), np.full((2, 3, 3, 3), 0.5)]
+    rows[1][1] = 7.0  # beyond white is white
+    sheet = Block("a", "b", ["x", "y"], rows).sheet()
+    assert sheet.shape == (2 * 5, 2 * 5, 3)
+    assert (sheet[[0, 4, 5, 9]] == 0.85).all()
+    assert (sheet[:, [0, 4, 5, 9]] == 0.85).all()
+    assert (sheet[1:4, 1:4] == 0).all()
+    assert (sheet[6:9, 1:4] == 0.5).all()
+    assert (sheet[6:9, 6:9] == 1).all()
+
+
+def test_a_title_is_no_wider_than_its_pictures():
+    of = {n: Block("dood, trained on mnist", "omniglot", ["x"], [np.zeros((n, 3, 3, 3))])
+          for n in (4, 8)}  # fmt: skip
+    assert of[8].title == "dood, trained on mnist: omniglot"
+    assert of[4].title.splitlines() == ["dood, trained on mnist:", "omniglot"]
+
+
+def sheets(figure) -> list[np.ndarray]:
+    return [np.asarray(axis.get_images()[0].get_array()) for axis in figure.axes]
+
+
+def names(figure) -> list[str]:
+    return [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
+def test_a_reconstruction_shows_targets_canvases_and_strokes():
+    item = drawn("dood", steps=3)
+    item = item._replace(drawing=item.drawing._replace(present=torch.ones(2, 3)))
+    figure = reconstruction_figure([[item, item], [item, item]])
+    assert [axis.get_title() for axis in figure.axes] == ["dood:\ndigits"] * 4
+    assert names(figure) == ["target", "1", "2", "3", "strokes"]
+    sheet = sheets(figure)[3].reshape(5, 11, 2, 11, 3)[:, 1:-1, :, 1:-1]
+    for k in range(2):
+        np.testing.assert_allclose(sheet[0, :, k, :, 0], 1 - item.targets[k].numpy())
+        np.testing.assert_allclose(sheet[2, :, k, :, 1], 1 - item.canvases[1, k].numpy())
+        expected = coloured(item.strokes[:, k], torch.ones(3))
+        np.testing.assert_allclose(sheet[4, :, k], expected)
+
+
+def test_exemplars_stand_below_their_target_and_its_parse():
+    parse = Drawing(*[torch.ones(2, 3)] * len(Drawing._fields))
+    pictures = torch.rand(4, 2, 9, 9) * 1.5  # AIR's canvas is a sum, that may pass white
+    item = Exemplars(
+        "air", "digits", torch.rand(2, 9, 9), parse, torch.rand(3, 2, 9, 9), pictures,
+        pd.DataFrame(),
+    )  # fmt: skip
+    figure = exemplars_figure([[item]])
+    assert names(figure) == ["target", "parse", "1", "2", "3", "4"]
+    sheet = sheets(figure)[0].reshape(6, 11, 2, 11, 3)[:, 1:-1, :, 1:-1]
+    np.testing.assert_allclose(sheet[0, :, 1, :, 2], 1 - item.targets[1].numpy())
+    np.testing.assert_allclose(sheet[1, :, 1], coloured(item.strokes[:, 1], torch.ones(3)))
+    expected = (1 - pictures[2, 1]).clamp(0, 1).numpy()
+    np.testing.assert_allclose(sheet[4, :, 1, :, 0], expected)
+
+
+def test_what_completes_a_drawing_is_in_colour_and_what_was_given_is_not():
+    given = torch.zeros(1, 9, 9)
+    given[0, 0], given[0, 1] = 1.0, 0.4
+    finished = given.clone()
+    finished[0, 0, 0] = finished[0, 4, 4] = 1.0  # on ink, and on paper
+    finished[0, 1, 1] = 0.7
+    item = Completions("dood", "digits", given + 0, given, finished[None], pd.DataFrame())
+    figure = completions_figure([[item]])
+    assert names(figure) == ["whole", "given", "1"]
+    tile = sheets(figure)[0].reshape(3, 11, 11, 3)[2, 1:-1, 1:-1]
+    assert (tile[0] == 0).all()  # black stays black
+    np.testing.assert_allclose(tile[1, 0], 0.6, atol=1e-6)  # and grey grey
+    red, green, blue = tile[4, 4]
+    assert red > 0.7
+    assert max(green, blue) < 0.3
+    # Half of the paper that was left: half of the way from grey to colour.
+    np.testing.assert_allclose(tile[1, 1], 0.6 * (1 + tile[4, 4]) / 2, atol=1e-6)
+    assert (tile[5] == 1).all()
+
+
+def test_samples_fill_a_square_under_their_title():
+    items = [
+        Samples(f"run {k}", Drawing(*[torch.zeros(0)] * 4), torch.rand(11, 9, 9), pd.DataFrame())
+        for k in range(2)
+    ]
+    figure = samples_figure(items)
+    assert [axis.get_title() for axis in figure.axes] == ["run 0", "run 1"]
+    for item, sheet in zip(items, sheets(figure), strict=True):
+        assert sheet.shape == (3 * 11 + 2, 4 * 11 + 2, 3)  # make_grid's frames are shared
+        np.testing.assert_allclose(sheet[2:11, 2:11, 0], 1 - item.pictures[0].numpy())
+        np.testing.assert_allclose(sheet[24:33, 24:33, 0], 1 - item.pictures[10].numpy())
