@@ -218,20 +218,29 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-TUNED: dict[str, dict[str, Any]] = {
+TUNED: dict[str, dict[str, dict[str, Any]]] = {
     # Thick ink: one long stroke covers a digit, and with β = 1 five more are laid on top of it.
-    "mnist": {"learning.beta": 4.0, "model.scale_most": 0.4},
+    "mnist": {
+        "points": {"learning.beta": 4.0, "model.scale_most": 0.4},
+        # With 4 and 5 AIR uses all six parts on everything; with 12, one.
+        "code": {"learning.beta": 7.0},
+    },
 }
-"""What every preset changes for a data set, chosen on its validation images; a variant's own
-settings come after it."""
+"""What every preset changes for a data set, of models whose parts are points or codes; chosen on
+images that are no test images (docs/model.md says which)."""
 
 
-def preset(name: str, dataset: str = "") -> Settings:
-    """The settings of a named preset, for a data set.  InputError when the preset is unknown."""
+def preset(name: str, dataset: str = "", model: str = "dood") -> Settings:
+    """The settings of a named preset, for a data set and a model variant.
+
+    InputError when the preset or the variant is unknown.
+    """
     if name not in PRESETS:
         raise InputError(f"--preset {name}: no such preset; choose from {', '.join(PRESETS)}")
-    settings = change(dataclasses.replace(Settings(), preset=name), PRESETS[name])
-    return change(settings, TUNED.get(dataset, {}))
+    settings = change(
+        dataclasses.replace(Settings(), preset=name), {**PRESETS[name], "model.name": model}
+    )
+    return change(settings, TUNED.get(dataset, {}).get(settings.model.latent, {}))
 
 
 def change(settings: Settings, values: dict[str, Any]) -> Settings:

@@ -18,9 +18,6 @@ SLOTS: dict[str, Any] = {
 }
 """The slots, and what fills them in `dood`."""
 
-AIR_BETA = 7.0
-"""With DooD's 4, AIR uses all six parts on everything; with 12, one (MNIST, training batches)."""
-
 VARIANTS: dict[str, dict[str, Any]] = {
     "dood": {},
     # The ablations: execution guidance, spline renderer (Section 3.1), sequential prior.
@@ -36,8 +33,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "model.memories": "one",
         "model.pen": "none",
         "model.place": "image",
-        "model.scale_most": 1.0,
-        "learning.beta": AIR_BETA,
     },
     "air-difference": {
         "model.latent": "code",
@@ -46,8 +41,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "model.memories": "one",
         "model.pen": "none",
         "model.place": "image",
-        "model.scale_most": 1.0,
-        "learning.beta": AIR_BETA,
     },
 }
 

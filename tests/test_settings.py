@@ -161,9 +161,9 @@ def test_the_order_of_a_name_and_its_changes_does_not_matter():
     assert (after.model.name, after.learning.beta) == ("air", 2.0)
 
 
-def test_another_name_takes_back_where_the_first_had_started_its_learning():
+def test_another_name_takes_back_what_the_first_had_set_beside_its_slots():
     air = s.change(s.Settings(), {"model.name": "air"})
-    assert air.learning.beta != s.Settings().learning.beta
+    assert (air.model.pen, air.model.place) == ("none", "image")
     assert s.change(air, {"model.name": "dood"}) == s.Settings()
 
 
@@ -270,7 +270,7 @@ def test_the_name_that_is_there_already_changes_nothing():
     assert s.change(mine, {"model.name": "dood"}) == mine
 
 
-def test_a_preset_knows_its_data_set_and_a_variant_comes_after(capsys):
+def test_a_preset_knows_its_data_set_and_its_model(capsys):
     def shown(*options: str) -> tuple[float, float]:
         found = json.loads(dood(capsys, "train", "--dry-run", *options).out)
         return found["learning"]["beta"], found["model"]["scale_most"]
@@ -280,6 +280,7 @@ def test_a_preset_knows_its_data_set_and_a_variant_comes_after(capsys):
     assert shown("--dataset", "omniglot") == (1.0, 1.0)
     assert shown("--dataset", "mnist", "--model", "dood-sp") == (4.0, 0.4)
     assert shown("--dataset", "mnist", "--model", "air") == (7.0, 1.0)
+    assert shown("--dataset", "omniglot", "--model", "air") == (1.0, 1.0)
     assert shown("--dataset", "mnist", "--beta", "2") == (2.0, 0.4)
 
 

@@ -97,11 +97,12 @@ def settings_from(
     """
     from doodcli import settings as s
 
-    dataset = direct.get("data.dataset")
-    if dataset is None:
-        named = s.preset(preset) if file is None else s.read_settings(file, s.preset(preset))
-        dataset = named.data.dataset
-    settings = s.preset(preset, dataset)
+    named = s.preset(preset) if file is None else s.read_settings(file, s.preset(preset))
+    model = direct.get("model.name") or named.model.name
+    try:
+        settings = s.preset(preset, direct.get("data.dataset") or named.data.dataset, model)
+    except InputError as error:
+        raise InputError(str(error).replace(f"model.name={model}", f"--model {model}")) from None
     # A variant sets what it is made of, so its name comes before what is changed of that.
     direct = dict(sorted(direct.items(), key=lambda item: item[0] != "model.name"))
     if file is not None:

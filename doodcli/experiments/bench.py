@@ -361,9 +361,8 @@ def training_settings(sizes: Sizes, model: str = "dood") -> Settings:
     The preset itself starts with one stroke a drawing; to time that would flatter it.
     """
     return change(
-        preset("laptop"),
+        preset("laptop", model=model),
         {
-            "model.name": model,
             "learning.batch_size": sizes.batch,
             "learning.stop_delay": 0,
             "learning.draw_bias": 2.0,

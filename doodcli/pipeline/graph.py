@@ -181,8 +181,8 @@ class Suite:
 
     def settings(self, model: str, source: str, seed: int) -> Settings:
         """The settings with which a model is trained on a data set."""
-        base = override(preset(self.name, source), self._length(model))
-        base = change(base, {"model.name": model, "data.dataset": source, "seed": seed})
+        base = override(preset(self.name, source, model), self._length(model))
+        base = change(base, {"data.dataset": source, "seed": seed})
         changed = change_by_text(base, self.assignments)
         for name, option in NAMED_BY.items():
             if flat(changed)[name] != flat(base)[name]:
