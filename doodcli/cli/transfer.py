@@ -56,7 +56,7 @@ def transfer_grid(
     that the options name.  What was done is not done again; what fails is named in the end.
     --seed is that of the evaluation.  A model whose pen leaks (pen=amortised) is in transfer.csv
     alone: its numbers are no bounds.  Preset laptop trains 3,700 steps a model, air 8,000 and
-    air-difference 5,400: half an hour or less each, on one core.
+    air-difference 5,400 (8,000 on MNIST): about half an hour each, on one core.
     """
     from doodcli.cli.train import progress
     from doodcli.data.registry import known, short

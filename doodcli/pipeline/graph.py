@@ -103,7 +103,7 @@ class Profile:
     limit: int | None
     pictures: int = 8
     steps: Mapping[str, int] = field(default_factory=dict)
-    """of training, by model, instead of the preset's length"""
+    """of training, by model or by model-dataset, instead of the preset's length"""
     exports: bool = False
     """keep the models with the results, in half precision"""
 
@@ -120,7 +120,11 @@ PROFILES = {
             *itertools.product(("dood-eg", "dood-dr", "dood-sp", "air"), ("mnist",)),
         ),
         paper.SETS, PAPER_PROTOCOL["samples"], 300,
-        steps={**dict.fromkeys(VARIANTS, 3700), "air": 8000, "air-difference": 5400}, exports=True,
+        steps={
+            **dict.fromkeys(VARIANTS, 3700), "air": 8000,
+            "air-difference": 5400, "air-difference-mnist": 8000,
+        },
+        exports=True,
     ),
     "paper": Profile(
         (
@@ -181,7 +185,7 @@ class Suite:
 
     def settings(self, model: str, source: str, seed: int) -> Settings:
         """The settings with which a model is trained on a data set."""
-        base = override(preset(self.name, source, model), self._length(model))
+        base = override(preset(self.name, source, model), self._length(model, source))
         base = change(base, {"data.dataset": source, "seed": seed})
         changed = change_by_text(base, self.assignments)
         for name, option in NAMED_BY.items():
@@ -189,8 +193,9 @@ class Suite:
                 raise InputError(f"--set {name}: here {option} says it")
         return check(changed)
 
-    def _length(self, model: str) -> dict[str, int]:
-        steps = self.profile.steps.get(model)
+    def _length(self, model: str, source: str) -> dict[str, int]:
+        of = self.profile.steps
+        steps = of.get(f"{model}-{source}", of.get(model))
         return {} if steps is None else {"learning.steps": steps}
 
     def tasks(self) -> list[Task]:
@@ -257,7 +262,7 @@ class Suite:
 
     def command(self, what: Training) -> str:
         """The command that trains a run, and prints its folder."""
-        length = "".join(f" --steps {steps}" for steps in self._length(what.model).values())
+        length = "".join(f" --steps {steps}" for steps in self._length(*what[:2]).values())
         changes = length + "".join(f" --set {text}" for text in self.assignments)
         return (
             f"dood train --model {what.model} --dataset {what.source} --preset {self.name} "
