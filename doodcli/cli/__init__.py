@@ -11,6 +11,7 @@ from doodcli.cli import (
     data,
     info,
     likelihood,
+    probe,
     reconstruct,
     reproduce,
     strokes,
@@ -31,11 +32,12 @@ app.command()(train.train)
 app.command()(info.info)
 app.command()(reconstruct.reconstruct)
 app.command()(likelihood.likelihood)
+app.command()(probe.probe)
 app.command()(transfer.transfer_grid)
 app.command()(reproduce.reproduce)
 app.command()(info.settings)
 app.add_typer(bench.app, name="bench")
-app.add_typer(strokes.app, name="strokes", help="What the strokes say: how many a model uses.")
+app.add_typer(strokes.app, name="strokes", help="What the strokes say: how many, which kinds.")
 app.add_typer(data.app, name="data", help="Lists, fetches and checks the data sets.")
 
 

@@ -16,7 +16,7 @@ from doodcli.experiments import strokes
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
-from doodcli.pipeline import grid
+from doodcli.pipeline import grid, representation
 from doodcli.pipeline.engine import Task
 from doodcli.pipeline.studies import Study, reconstructions, stroke_counts
 from doodcli.report import paper
@@ -188,7 +188,8 @@ class Suite:
             Task(name, self._key(name), work, command, of_main if name == "reconstruct" else names)
             for name, (work, command) in commands.items()
         ]
-        return [*self.training_tasks(), *experiments, *grid.tasks(self)]
+        more = [*representation.tasks(self), *grid.tasks(self)]
+        return [*self.training_tasks(), *experiments, *more]
 
     def training_tasks(self) -> list[Task]:
         """Every run of the suite."""
