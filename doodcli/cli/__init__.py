@@ -13,6 +13,7 @@ from doodcli.cli import (
     generate,
     info,
     likelihood,
+    probe,
     reconstruct,
     reproduce,
     strokes,
@@ -36,12 +37,13 @@ app.command()(generate.sample)
 app.command()(generate.exemplars)
 app.command()(generate.complete)
 app.command()(likelihood.likelihood)
+app.command()(probe.probe)
 app.command()(transfer.transfer_grid)
 app.command()(reproduce.reproduce)
 app.command()(export.export)
 app.command()(info.settings)
 app.add_typer(bench.app, name="bench")
-app.add_typer(strokes.app, name="strokes", help="What the strokes say: how many a model uses.")
+app.add_typer(strokes.app, name="strokes", help="What the strokes say: how many, which kinds.")
 app.add_typer(data.app, name="data", help="Lists, fetches and checks the data sets.")
 
 

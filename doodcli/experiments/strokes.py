@@ -9,8 +9,14 @@ import pandas as pd
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
     from doodcli.data.load import ImageSet
     from doodcli.learning.runs import Run
+    from doodcli.model.drawing import Drawing
+    from doodcli.model.model import DrawingModel
 
 VERSION = 1
 """Raised when the same settings would give other numbers."""
@@ -27,17 +33,30 @@ GROWS = 0.25
 
 
 @torch.no_grad()
+def parses(
+    model: DrawingModel, images: ImageSet, seed: int, order: Tensor | None = None
+) -> Iterator[Drawing]:
+    """One posterior sample of each image, some images at a time: drawings `[n, ...]`.
+
+    `order`, positions among the images `[n]`, says which come, and in which order.
+    """
+    device = model.scale.device
+    order = torch.arange(len(images)) if order is None else order
+    for which in order.split(ROWS):
+        some, index = images.images[which].to(device), images.index[which].to(device)
+        drawing, _ = model.infer(some, 1, seed, index)
+        yield drawing.map(lambda part: part[0])
+
+
 def count(run: Run, images: ImageSet, seed: int, device: str) -> pd.DataFrame:
     """The distribution of the number of strokes: one row for each number, from 0 to the most.
 
     One posterior sample of each image.
     """
-    model = run.model(device)
     most = run.settings.model.strokes
     found = torch.zeros(most + 1, dtype=torch.int64)
-    for some, index in zip(images.images.split(ROWS), images.index.split(ROWS), strict=True):
-        drawing, _ = model.infer(some.to(device), 1, seed, index.to(device))
-        found += torch.bincount(drawing.stroke_count.long().flatten().cpu(), minlength=most + 1)
+    for drawing in parses(run.model(device), images, seed):
+        found += torch.bincount(drawing.stroke_count.long().cpu(), minlength=most + 1)
     return pd.DataFrame(
         {
             **run.provenance(),

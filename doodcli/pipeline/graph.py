@@ -16,7 +16,7 @@ from doodcli.experiments import generate, likelihood, strokes
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
-from doodcli.pipeline import grid
+from doodcli.pipeline import grid, representation
 from doodcli.pipeline.engine import Task
 from doodcli.pipeline.studies import (
     Amounts,
@@ -221,7 +221,8 @@ class Suite:
             for name, (work, command) in commands.items()
         ]
         exports = [self._export(what) for what in self.trainings if profile.exports]
-        return [*self.training_tasks(), *exports, *experiments, *grid.tasks(self)]
+        more = [*representation.tasks(self), *grid.tasks(self)]
+        return [*self.training_tasks(), *exports, *experiments, *more]
 
     def _new_drawings(
         self, where: str, out: str

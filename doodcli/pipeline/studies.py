@@ -6,16 +6,20 @@ folder of the results; it returns what was measured and the paths that were writ
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
 from doodcli.data.load import load_begun
-from doodcli.experiments import generate, likelihood, strokes
+from doodcli.errors import InputError
+from doodcli.experiments import clusters, generate, likelihood, probe, strokes
 from doodcli.experiments.export import Exported, exported
+from doodcli.experiments.fits import recipe
 from doodcli.experiments.reconstruct import reconstruct
 from doodcli.learning.checkpoints import write_text
 from doodcli.report.card import card
+from doodcli.report.cluster_figures import clusters_figure
 from doodcli.report.figures import (
     comparison_figure,
     completions_figure,
@@ -25,6 +29,7 @@ from doodcli.report.figures import (
     samples_figure,
     save_figure,
 )
+from doodcli.report.representation import write_clusters_tex, write_probe_tex
 from doodcli.report.tables import write_csv
 
 if TYPE_CHECKING:
@@ -207,3 +212,85 @@ def export_run(run: Run, study: Study, samples: int, out: Path) -> tuple[Exporte
     found = exported(run, out, held_out, samples, study.seed, study.device)
     write_text(out / "README.md", card(found))
     return found, sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def stroke_clusters(
+    runs: list[Run],
+    study: Study,
+    learned: Callable[[Run], ImageSet],
+    out: Path,
+    number: int = 8,
+    most: int = 10_000,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Path]]:
+    """Clusters of up to `most` strokes of the images that `learned` gives (Fig. 5).
+
+    Writes `strokes.csv`, `strokes.tex`, and of the first run of each recipe `strokes_<model>.*`
+    with `number` clusters.  → the table, whether strokes cluster better than AIR's codes, the
+    paths.
+    """
+    stems = _stems(runs)
+    tables, pictures = [], []
+    for run in runs:
+        study.tell(f"clustering up to {most:,} strokes of {run.name}")
+        stem, images = stems.pop(recipe(run), None), learned(run)
+        found = clusters.measure(
+            run, images, number, most, study.seed, study.device, draw=stem is not None
+        )
+        tables.append(found.table)
+        if found.map is not None:
+            pictures += save_figure(clusters_figure(found.map), out / f"strokes_{stem}")
+        elif stem is not None:
+            study.tell(f"no picture of {run.name}: it has no clusters to draw")
+    table = pd.concat(tables, ignore_index=True)
+    summary = clusters.summary(table)
+    claims = clusters.claims(summary, number)
+    write_csv(table, out / "strokes.csv")
+    write_clusters_tex(summary, claims, number, out / "strokes.tex", "tab:strokes")
+    return table, claims, [out / "strokes.csv", out / "strokes.tex", *pictures]
+
+
+def _stems(runs: list[Run]) -> dict[str, str]:
+    """Names of the pictures of runs by recipe: the model's, and more where that is not enough."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        first.setdefault(recipe(run), run)
+    names = [
+        (
+            run.settings.model.name,
+            f"{run.settings.model.name}-{run.record['data']['name']}",
+            run.name,
+        )
+        for run in first.values()
+    ]
+    short, longer, _ = (Counter(column) for column in zip(*names, strict=True))
+    return {
+        key: (a if short[a] == 1 else b if longer[b] == 1 else c)
+        for key, (a, b, c) in zip(first, names, strict=True)
+    }
+
+
+def probes(
+    runs: list[Run], study: Study, learned: Callable[[Run, str], ImageSet], out: Path
+) -> tuple[pd.DataFrame, list[Path]]:
+    """Linear probes of every run on every set: `probe.csv` and `probe.tex`.
+
+    `learned` gives the images that a probe learns from, `study` those that it is tested on.
+    Sets that cannot be probed are named and left out; InputError when none is left.
+    """
+    rows, reasons = [], []
+    for run in runs:
+        model = run.model(study.device)
+        for name, test in zip(study.names, study.sets(run), strict=True):
+            learn = learned(run, name)
+            if reason := probe.obstacle(learn, test):
+                reasons.append(reason)
+                study.tell(f"no probe: {reason}")
+                continue
+            study.tell(f"probing {run.name} on {name}")
+            rows.append(probe.probe(run, model, learn, test, study.seed))
+    if not rows:
+        raise InputError(f"nothing to probe: {'; '.join(dict.fromkeys(reasons))}")
+    table = pd.DataFrame(rows)
+    write_csv(table, out / "probe.csv")
+    write_probe_tex(probe.summary(table), out / "probe.tex", "tab:probe")
+    return table, [out / "probe.csv", out / "probe.tex"]

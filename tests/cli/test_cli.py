@@ -29,12 +29,13 @@ def test_help_names_every_command(capsys):
     result = dood(capsys, "--help")
     assert result.code == 0
     for name in ("train", "info", "reconstruct", "sample", "exemplars", "complete", "likelihood",
-                 "bench", "reproduce", "data"):  # fmt: skip
+                 "probe", "export", "bench", "reproduce", "data"):  # fmt: skip
         assert f"  {name} " in result.out
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "info", "reconstruct", "likelihood", "bench", "reproduce", "settings"]
+    "command",
+    ["train", "info", "reconstruct", "likelihood", "probe", "bench", "reproduce", "settings"],
 )
 def test_every_command_explains_itself(capsys, command):
     result = dood(capsys, command, "--help")
@@ -214,6 +215,8 @@ def test_reproduce_makes_every_table_and_picture_and_then_rests(capsys, tmp_path
                  "exemplars.png", "exemplars.pdf", "completions.csv", "completions.png",
                  "stroke_counts.csv", "stroke_counts.png", "stroke_counts.pdf",
                  "stroke_claims.csv", "stroke_claims.tex",
+                 "strokes.csv", "strokes.tex", "strokes_dood.png", "strokes_air.pdf",
+                 "probe.csv", "probe.tex",
                  "models/compare.png", "models/compare.pdf", "models/reconstruct.csv"):  # fmt: skip
         assert (results / name).stat().st_size > 0
     after = json.loads(dood(capsys, "reproduce", "--profile", "tiny", "--dry-run").out)
