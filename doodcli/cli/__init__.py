@@ -14,6 +14,7 @@ from doodcli.cli import (
     reconstruct,
     reproduce,
     strokes,
+    trace,
     train,
     transfer,
 )
@@ -32,6 +33,7 @@ app.command()(info.info)
 app.command()(reconstruct.reconstruct)
 app.command()(likelihood.likelihood)
 app.command()(transfer.transfer_grid)
+app.command()(trace.trace)
 app.command()(reproduce.reproduce)
 app.command()(info.settings)
 app.add_typer(bench.app, name="bench")

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -19,6 +20,39 @@ MIN_SIDE = 4  # below this there is no border to tell paper from ink
 SPLIT_SEED = 20_220  # constant, so that a folder is split the same way in every run
 OMNIGLOT_PARTS = ("images_background", "images_evaluation")
 OMNIGLOT_SIDE = 105
+FAINTEST = 26  # of 255: a picture without stronger ink, once its paper is taken off, is blank
+
+
+class Sheet(NamedTuple):
+    """A picture's own size in pixels, and where the square canvas of a model lies on it.
+
+    The canvas is [−1, 1] × [−1, 1] (see `doodcli.model.drawing`); its side is the picture's
+    longer one, as :func:`_square` letter-boxes it.
+    """
+
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> float:
+        """Pixels of the picture in half a canvas."""
+        return max(self.width, self.height) / 2
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Points of the canvas `[..., 2]` in pixels of the picture, from its top left corner."""
+        longest = max(self.width, self.height)
+        spare = np.array([(longest - self.width) // 2, (longest - self.height) // 2])
+        return (points + 1) * self.pixels - spare
+
+
+class Page(NamedTuple):
+    """A picture of a drawing, made ready for a model."""
+
+    image: np.ndarray
+    """uint8 [side, side], white ink on black"""
+    sheet: Sheet
+    inverted: bool
+    """it is dark on light"""
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -40,9 +74,30 @@ def _note(text: str) -> None:
 def _read(path: Path) -> tuple[np.ndarray, bool]:
     """A picture as uint8 [height, width], white on black, and whether it had to be inverted."""
     grey = _grey(path)
-    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    inverted = bool(np.median(border) > 127)
+    inverted = bool(_paper(grey) > 127)
     return (255 - grey if inverted else grey), inverted
+
+
+def _paper(grey: np.ndarray) -> float:
+    """The level of what is drawn on: the median along the border."""
+    return float(np.median(np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])))
+
+
+def read_page(path: Path, side: int) -> Page:
+    """One picture of any size as a model reads it, and its own size.
+
+    Grey paper becomes black and the strongest ink white, as the data sets have them: a photograph
+    of a page would otherwise be ink all over.  A picture on which nothing stands out from its
+    paper is all black.
+    Raises InputError for what is no picture, too large or too small.
+    """
+    grey, inverted = _read(path)
+    paper = _paper(grey)
+    ink = (np.arange(256) - paper).clip(0) * (255 / (255 - paper))
+    image = _square(ink.round().astype(np.uint8)[grey], side)
+    most = int(image.max())
+    full = np.zeros_like(image) if most < FAINTEST else (image * (255 / most)).round()
+    return Page(full.astype(np.uint8), Sheet(grey.shape[1], grey.shape[0]), inverted)
 
 
 @contextmanager
@@ -108,7 +163,7 @@ def _square(grey: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _files(folder: Path) -> list[Path]:
+def picture_files(folder: Path) -> list[Path]:
     """All pictures below a folder, sorted; hidden files and folders are passed over."""
     return sorted(
         path
@@ -131,7 +186,7 @@ def read_folder(folder: Path) -> Arrays:
         raise InputError(f"{folder}: no such folder")
     if any((folder / part).is_dir() for part in OMNIGLOT_PARTS):
         return read_omniglot_folder(folder)
-    paths = _files(folder)
+    paths = picture_files(folder)
     if not paths:
         raise InputError(
             f"{folder}: holds no pictures; put {', '.join(sorted(SUFFIXES))} files into it"

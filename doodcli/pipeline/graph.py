@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from doodcli.data.load import load_images
+from doodcli.data.pages import pages_of_set
 from doodcli.data.registry import short
 from doodcli.errors import InputError, RunFailed
-from doodcli.experiments import strokes
+from doodcli.experiments import strokes, trace
+from doodcli.experiments.curves import FOUND
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
 from doodcli.pipeline import grid
 from doodcli.pipeline.engine import Task
-from doodcli.pipeline.studies import Study, reconstructions, stroke_counts
+from doodcli.pipeline.studies import Study, Tracing, reconstructions, stroke_counts, traces
 from doodcli.report import paper
 from doodcli.report.figures import curve_figure, samples_figure, save_figure
 from doodcli.report.tables import write_csv, write_tex
@@ -188,7 +190,7 @@ class Suite:
             Task(name, self._key(name), work, command, of_main if name == "reconstruct" else names)
             for name, (work, command) in commands.items()
         ]
-        return [*self.training_tasks(), *experiments, *grid.tasks(self)]
+        return [*self.training_tasks(), *experiments, *self._tracing(), *grid.tasks(self)]
 
     def training_tasks(self) -> list[Task]:
         """Every run of the suite."""
@@ -255,6 +257,45 @@ class Suite:
             }
 
         return key
+
+    def _tracing(self) -> list[Task]:
+        """Strokes beside those that a picture was drawn with, where `scribbles` is a target."""
+        profile, effort = self.profile, trace.Effort(seed=self.seed)
+        if "scribbles" not in profile.targets:
+            return []
+        shown = [what for what in self.trainings if what.seed == self.seeds[0]]
+        drawing = [what for what in shown if what.model in trace.with_curves()]
+
+        def images(run: Run) -> ImageSet:
+            return self._images(run.settings, "scribbles", "test", profile.limit)
+
+        def key() -> dict[str, Any]:
+            runs = [self.run(what) for what in drawing]
+            return {
+                "versions": [VERSION, trace.VERSION],
+                "weights": [run.provenance()["weights"] for run in runs],
+                "target": [images(run).fingerprint for run in runs],
+                "effort": [*effort, profile.limit],
+            }
+
+        def work() -> Sequence[Path]:
+            tracing = Tracing(
+                lambda run: pages_of_set(images(run)), effort, self.plan.device, files=False
+            )
+            table, paths = traces([self.run(what) for what in drawing], tracing, self.out)
+            text = (
+                "Strokes found in scribbles, beside those that they were drawn with. Distances are "
+                f"in pixels of a 50-pixel canvas; within {FOUND:g} a stroke counts as found."
+            )
+            return [*paths, self._tex("trace", trace.means(table), text)]
+
+        runs = ",".join(f"$({self.command(what)})" for what in drawing)
+        limit = f" --limit {profile.limit}" if profile.limit else ""
+        command = (
+            f"dood trace scribbles --run {runs}{limit} --seed {self.seed} --table-only "
+            f"--out {self.out}"
+        )
+        return [Task("trace", key, work, command, tuple(what.task for what in drawing))]
 
     def _curves(self) -> Sequence[Path]:
         rows, logs = [], []

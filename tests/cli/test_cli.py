@@ -28,7 +28,7 @@ def run(tmp_path_factory) -> Path:
 def test_help_names_every_command(capsys):
     result = dood(capsys, "--help")
     assert result.code == 0
-    for name in ("train", "info", "reconstruct", "likelihood", "bench", "reproduce", "data"):
+    for name in ("train", "info", "reconstruct", "likelihood", "trace", "bench", "reproduce"):
         assert f"  {name} " in result.out
 
 
@@ -210,7 +210,8 @@ def test_reproduce_makes_every_table_and_picture_and_then_rests(capsys, tmp_path
     for name in ("transfer.csv", "transfer_claims.csv", "training.csv", "training.tex",
                  "reconstruct.csv", "reconstruct.png", "samples.pdf", "training.png",
                  "stroke_counts.csv", "stroke_counts.png", "stroke_counts.pdf",
-                 "stroke_claims.csv", "stroke_claims.tex",
+                 "stroke_claims.csv", "stroke_claims.tex", "trace.csv", "trace.tex",
+                 "trace.svg", "trace.png", "trace.pdf",
                  "models/compare.png", "models/compare.pdf", "models/reconstruct.csv"):  # fmt: skip
         assert (results / name).stat().st_size > 0
     after = json.loads(dood(capsys, "reproduce", "--profile", "tiny", "--dry-run").out)
