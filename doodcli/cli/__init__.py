@@ -17,6 +17,7 @@ from doodcli.cli import (
     reconstruct,
     reproduce,
     strokes,
+    trace,
     train,
     transfer,
 )
@@ -39,6 +40,7 @@ app.command()(generate.complete)
 app.command()(likelihood.likelihood)
 app.command()(probe.probe)
 app.command()(transfer.transfer_grid)
+app.command()(trace.trace)
 app.command()(reproduce.reproduce)
 app.command()(export.export)
 app.command()(info.settings)

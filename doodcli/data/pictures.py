@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,9 +18,41 @@ LARGEST_SIDE = 105  # Omniglot's: more than the models ever look at
 MAX_PIXELS = 50_000_000  # beyond any photograph of a drawing; guards against decompression bombs
 MIN_SIDE = 4  # below this there is no border to tell paper from ink
 SPLIT_SEED = 20_220  # constant, so that a folder is split the same way in every run
-FAINT = 16  # of 255: ink that is nowhere brighter than this is dust or compression
 OMNIGLOT_PARTS = ("images_background", "images_evaluation")
 OMNIGLOT_SIDE = 105
+FAINTEST = 26  # of 255: a picture without stronger ink, once its paper is taken off, is blank
+
+
+class Sheet(NamedTuple):
+    """A picture's own size in pixels, and where the square canvas of a model lies on it.
+
+    The canvas is [−1, 1] × [−1, 1] (see `doodcli.model.drawing`); its side is the picture's
+    longer one, as :func:`_square` letter-boxes it.
+    """
+
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> float:
+        """Pixels of the picture in half a canvas."""
+        return max(self.width, self.height) / 2
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Points of the canvas `[..., 2]` in pixels of the picture, from its top left corner."""
+        longest = max(self.width, self.height)
+        spare = np.array([(longest - self.width) // 2, (longest - self.height) // 2])
+        return (points + 1) * self.pixels - spare
+
+
+class Page(NamedTuple):
+    """A picture of a drawing, made ready for a model."""
+
+    image: np.ndarray
+    """uint8 [side, side], white ink on black"""
+    sheet: Sheet
+    inverted: bool
+    """it is dark on light"""
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -30,8 +63,12 @@ def read_picture(path: Path) -> np.ndarray:
     """
     grey, inverted = _read(path)
     if inverted:
-        _note(f"{path}: dark on light, inverted")
+        _note_inverted(path)
     return grey
+
+
+def _note_inverted(path: Path) -> None:
+    _note(f"{path}: dark on light, inverted")
 
 
 def _note(text: str) -> None:
@@ -41,13 +78,30 @@ def _note(text: str) -> None:
 def _read(path: Path) -> tuple[np.ndarray, bool]:
     """A picture as uint8 [height, width], white on black, and whether it had to be inverted."""
     grey = _grey(path)
-    inverted = _paper(grey) > 127
+    inverted = bool(_paper(grey) > 127)
     return (255 - grey if inverted else grey), inverted
 
 
 def _paper(grey: np.ndarray) -> float:
-    """The shade of the paper: the median of the border."""
+    """The level of what is drawn on: the median along the border."""
     return float(np.median(np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])))
+
+
+def read_page(path: Path, side: int) -> Page:
+    """One picture of any size as a model reads it, and its own size.
+
+    Grey paper becomes black and the strongest ink white, as the data sets have them: a photograph
+    of a page would otherwise be ink all over.  A picture on which nothing stands out from its
+    paper is all black.
+    Raises InputError for what is no picture, too large or too small.
+    """
+    grey, inverted = _read(path)
+    paper = _paper(grey)
+    ink = (np.arange(256) - paper).clip(0) * (255 / (255 - paper))
+    image = _square(ink.round().astype(np.uint8)[grey], side)
+    most = int(image.max())
+    full = np.zeros_like(image) if most < FAINTEST else (image * (255 / most)).round()
+    return Page(full.astype(np.uint8), Sheet(grey.shape[1], grey.shape[0]), inverted)
 
 
 @contextmanager
@@ -113,7 +167,7 @@ def _square(grey: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _files(folder: Path) -> list[Path]:
+def picture_files(folder: Path) -> list[Path]:
     """All pictures below a folder, sorted; hidden files and folders are passed over."""
     return sorted(
         path
@@ -133,7 +187,7 @@ def read_pictures(paths: list[Path], side: int) -> tuple[np.ndarray, list[str]]:
     """
     drawings, names = [], []
     for path in paths:
-        files = _files(path) if path.is_dir() else [path]
+        files = picture_files(path) if path.is_dir() else [path]
         if not files:
             raise _no_pictures(path)
         drawings += [_drawing(file, side) for file in files]
@@ -144,15 +198,15 @@ def read_pictures(paths: list[Path], side: int) -> tuple[np.ndarray, list[str]]:
 
 def _drawing(path: Path, side: int) -> np.ndarray:
     """One drawing in white on black, uint8 [side, side]."""
-    grey = read_picture(path).astype(np.float64)
-    small = _square(np.clip(grey - _paper(grey), 0, 255).round().astype(np.uint8), side)
-    brightest = int(small.max())
-    if brightest < FAINT:
+    page = read_page(path, side)
+    if page.inverted:
+        _note_inverted(path)
+    if not page.image.any():
         raise InputError(
             f"{path}: shows no ink at {side}×{side} pixels; crop it, draw thicker lines, "
             "or leave it out"
         )
-    return (small * (255 / brightest)).round().astype(np.uint8)
+    return page.image
 
 
 def _no_pictures(folder: Path) -> InputError:
@@ -173,7 +227,7 @@ def read_folder(folder: Path) -> Arrays:
         raise InputError(f"{folder}: no such folder")
     if any((folder / part).is_dir() for part in OMNIGLOT_PARTS):
         return read_omniglot_folder(folder)
-    paths = _files(folder)
+    paths = picture_files(folder)
     if not paths:
         raise _no_pictures(folder)
     split, class_of = _split_and_classes(folder, paths)

@@ -16,7 +16,7 @@ from doodcli.experiments import generate, likelihood, strokes
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
-from doodcli.pipeline import grid, representation
+from doodcli.pipeline import grid, representation, tracing
 from doodcli.pipeline.engine import Task
 from doodcli.pipeline.studies import (
     Amounts,
@@ -205,7 +205,7 @@ class Suite:
         limit = f" --limit {profile.limit}" if profile.limit else ""
         out = f"--out {self.out}"
         # `dood info` takes one run at a time.
-        infos = "; ".join(f"dood info $({self.command(what)})" for what in self._shown("training"))
+        infos = "; ".join(f"dood info $({self.command(what)})" for what in self.shown("training"))
         drawing = f"dood reconstruct {self._made('reconstruct')} {where}"
         compared = f"dood reconstruct {self._made('compare')} {where}"
         counted = f"dood strokes count {self._made('strokes')} {where}"
@@ -217,11 +217,11 @@ class Suite:
             **self._new_drawings(where, out),
         }
         experiments = [
-            Task(name, self._key(name), work, command, tuple(w.task for w in self._shown(name)))
+            Task(name, self._key(name), work, command, tuple(w.task for w in self.shown(name)))
             for name, (work, command) in commands.items()
         ]
         exports = [self._export(what) for what in self.trainings if profile.exports]
-        more = [*representation.tasks(self), *grid.tasks(self)]
+        more = [*representation.tasks(self), *tracing.tasks(self), *grid.tasks(self)]
         return [*self.training_tasks(), *exports, *experiments, *more]
 
     def _new_drawings(
@@ -244,7 +244,7 @@ class Suite:
     def _made(self, experiment: str) -> str:
         """The runs of an experiment, for a command in a shell."""
         # `dood train` prints the folder of its run, also of one that is finished.
-        return ",".join(f"$({self.command(what)})" for what in self._shown(experiment))
+        return ",".join(f"$({self.command(what)})" for what in self.shown(experiment))
 
     def training_tasks(self) -> list[Task]:
         """Every run of the suite."""
@@ -360,7 +360,7 @@ class Suite:
             self._runs("strokes"), self._study(self.profile.limit), self.out
         )
         text = "What the paper says of the number of strokes, and what was measured."
-        return [*paths, self._tex("stroke_claims", strokes.of_their_models(claims), text)]
+        return [*paths, self.tex("stroke_claims", strokes.of_their_models(claims), text)]
 
     def _samples(self) -> Sequence[Path]:
         draws = Draws(SAMPLES, generate.Temperature.parse("1"), self.seed, self.plan.device)
@@ -384,9 +384,9 @@ class Suite:
         self, name: str, table: pd.DataFrame, columns: list[str], caption: str
     ) -> list[Path]:
         write_csv(table, self.out / f"{name}.csv")
-        return [self.out / f"{name}.csv", self._tex(name, table[columns], caption)]
+        return [self.out / f"{name}.csv", self.tex(name, table[columns], caption)]
 
-    def _tex(self, name: str, table: pd.DataFrame, caption: str) -> Path:
+    def tex(self, name: str, table: pd.DataFrame, caption: str) -> Path:
         path = self.out / f"{name}.tex"
         write_tex(table.map(_for_print), path, caption, f"tab:{self.name}-{name}")
         return path
@@ -408,14 +408,14 @@ class Suite:
         """Whether the model came with the results, and no run of it is here."""
         return not (self.plan.runs / self._name(what)).exists() and self._exported(what).exists()
 
-    def _shown(self, experiment: str) -> list[Training]:
+    def shown(self, experiment: str) -> list[Training]:
         """The trainings that an experiment draws or counts: those of the first seed."""
         models = SHOWN.get(experiment, tuple(VARIANTS))
         first = [what for what in self.trainings if what.seed == self.seeds[0]]
         return [what for what in first if what.model in models]
 
     def _runs(self, experiment: str) -> list[Run]:
-        return [self.run(what) for what in self._shown(experiment)]
+        return [self.run(what) for what in self.shown(experiment)]
 
     @property
     def _amounts(self) -> Amounts:

@@ -14,6 +14,7 @@ from torchvision.utils import make_grid, save_image
 
 from doodcli.errors import InputError
 from doodcli.model.model import as_input
+from doodcli.model.renderer import bezier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from doodcli.experiments.generate import Completions, Exemplars, Samples
     from doodcli.experiments.reconstruct import Reconstruction
     from doodcli.model.model import DrawingModel
+    from doodcli.report.paths import Paths
 
 # One colour a stroke, in drawing order; told apart by most eyes, dark enough on white.
 COLOURS = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
@@ -274,6 +276,46 @@ def counts_figure(counts: pd.DataFrame) -> Figure:
         axis.legend(title="set (mean)", fontsize=6, title_fontsize=6)
     axes[0].set_ylabel("share of drawings", fontsize=7)
     figure.tight_layout(pad=0.4)
+    return figure
+
+
+class TraceRow(NamedTuple):
+    """A row of an overview of traces."""
+
+    label: str
+    images: Tensor
+    """`[n, R, R]` in [0, 1]"""
+    drawings: list[Paths]
+    """n of them: what was found in each image, or what it was drawn with"""
+
+
+def traces_figure(rows: list[TraceRow]) -> Figure:
+    """Strokes as curves on the pictures that they are of.
+
+    A stroke's colour tells its turn, its dot where it begins.
+    """
+    columns = max(len(row.drawings) for row in rows)
+    figure = Figure(figsize=(0.9 * columns + 0.9, 0.95 * len(rows)))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for cells, row in zip(axes, rows, strict=True):
+        for k, axis in enumerate(cells):
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.spines[:].set_visible(k < len(row.drawings))
+            axis.spines[:].set_color("0.85")
+            if k >= len(row.drawings):
+                continue
+            paper = 1 - 0.35 * row.images[k].cpu()
+            axis.imshow(paper, "gray", vmin=0, vmax=1, extent=(-1, 1, 1, -1))
+            for turn, stroke in enumerate(row.drawings[k].strokes):
+                colour = COLOURS[turn % len(COLOURS)]
+                curve = bezier(torch.from_numpy(stroke.points), 50)
+                axis.plot(*curve.T, color=colour, linewidth=1.3)
+                axis.plot(*curve[0], "o", color=colour, markersize=2.5)
+            axis.set_xlim(-1, 1)
+            axis.set_ylim(1, -1)
+        cells[0].set_ylabel(row.label, fontsize=6)
+    figure.tight_layout(pad=0.3)
     return figure
 
 

@@ -47,6 +47,11 @@ def write_tex(
         position="htbp",
         position_float="centering",
     )
+    write_lines(text, path)
+
+
+def write_lines(text: str, path: Path) -> None:
+    """A text that is there whole or not at all; InputError where it cannot be written."""
     _write(path, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 

@@ -29,7 +29,7 @@ def test_help_names_every_command(capsys):
     result = dood(capsys, "--help")
     assert result.code == 0
     for name in ("train", "info", "reconstruct", "sample", "exemplars", "complete", "likelihood",
-                 "probe", "export", "bench", "reproduce", "data"):  # fmt: skip
+                 "probe", "trace", "export", "bench", "reproduce", "data"):  # fmt: skip
         assert f"  {name} " in result.out
 
 
@@ -217,6 +217,7 @@ def test_reproduce_makes_every_table_and_picture_and_then_rests(capsys, tmp_path
                  "stroke_claims.csv", "stroke_claims.tex",
                  "strokes.csv", "strokes.tex", "strokes_dood.png", "strokes_air.pdf",
                  "probe.csv", "probe.tex",
+                 "trace.csv", "trace.tex", "trace.svg", "trace.png", "trace.pdf",
                  "models/compare.png", "models/compare.pdf", "models/reconstruct.csv"):  # fmt: skip
         assert (results / name).stat().st_size > 0
     after = json.loads(dood(capsys, "reproduce", "--profile", "tiny", "--dry-run").out)
