@@ -11,6 +11,7 @@ from doodcli.cli import (
     data,
     info,
     likelihood,
+    oneshot,
     reconstruct,
     reproduce,
     strokes,
@@ -32,6 +33,7 @@ app.command()(info.info)
 app.command()(reconstruct.reconstruct)
 app.command()(likelihood.likelihood)
 app.command()(transfer.transfer_grid)
+app.command()(oneshot.oneshot)
 app.command()(reproduce.reproduce)
 app.command()(info.settings)
 app.add_typer(bench.app, name="bench")

@@ -17,7 +17,7 @@ from doodcli.data.files import Arrays, data_root_or_default
 from doodcli.data.registry import DATA_SETS, data_set, departure
 from doodcli.errors import InputError
 
-__all__ = ["PARTS", "ImageSet", "data_root_or_default", "embedded_arrays", "load_images"]
+__all__ = ["PARTS", "ImageSet", "data_root_or_default", "embedded_arrays", "load_images", "resized"]
 
 PARTS = ("train", "validation", "test", "all")
 HOLD_OUT = 10  # one in so many of the training images, or alphabets, is held out for validation
@@ -120,6 +120,10 @@ def _opened(name: str, root: Path) -> _Opened:
 
 def _opened_registered(name: str, root: Path) -> _Opened:
     entry = data_set(name)
+    if entry.archive:
+        raise InputError(
+            f"data set {name}: is {entry.title}, no set of images; `dood oneshot` reads it"
+        )
     if entry.embedded:
         arrays = embedded_arrays(name)
         return _opened_arrays(name, arrays, departure(entry, arrays))
@@ -274,6 +278,12 @@ def _resized_images(
             smooth = smooth.transpose(1, 2)
         resized[start : start + chunk] = smooth.round().clamp(0, 255).byte().numpy()
     return resized
+
+
+def resized(images: torch.Tensor, resolution: int) -> torch.Tensor:
+    """Pictures uint8 [n, height, width] as `load_images` would give them at a resolution."""
+    made = _resized_images("", resolution, False, images.numpy)
+    return torch.from_numpy(made)
 
 
 def _squared(images: np.ndarray) -> np.ndarray:

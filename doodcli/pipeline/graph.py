@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from doodcli.data import oneshot as oneshot_data
 from doodcli.data.load import load_images
 from doodcli.data.registry import short
 from doodcli.errors import InputError, RunFailed
-from doodcli.experiments import strokes
+from doodcli.experiments import oneshot, strokes
+from doodcli.experiments.oneshot import OneShotSettings
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
 from doodcli.pipeline import grid
 from doodcli.pipeline.engine import Task
-from doodcli.pipeline.studies import Study, reconstructions, stroke_counts
+from doodcli.pipeline.studies import Study, one_shot, reconstructions, stroke_counts
 from doodcli.report import paper
 from doodcli.report.figures import curve_figure, samples_figure, save_figure
 from doodcli.report.tables import write_csv, write_tex
@@ -74,12 +76,25 @@ class Profile:
     pictures: int = 8
     steps: Mapping[str, int] = field(default_factory=dict)
     """of training, by model, instead of the preset's length"""
+    episodes: str = "official"
+    """of one-shot classification"""
+    episode_limit: int | None = None
+    one_shot: tuple[str, ...] = ()
+    """changes of its settings, as in --set"""
 
 
 OFFLINE_SETS = ("digits", "scribbles")
 PROFILES = {
-    "tiny": Profile(tuple(itertools.product(VARIANTS, ("digits",))), OFFLINE_SETS, 4, 16, 4),
-    "smoke": Profile((("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200),
+    "tiny": Profile(
+        tuple(itertools.product(VARIANTS, ("digits",))), OFFLINE_SETS, 4, 16, 4,
+        episodes="scribbles", episode_limit=1,
+        one_shot=("parse.count=1", "parse.candidates=2", "parse.refine_steps=2", "token.steps=2",
+                  "token.coarse_steps=1"),
+    ),
+    "smoke": Profile(
+        (("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200,
+        episodes="scribbles", episode_limit=4,
+    ),
     # Every model learns from at least as many images as DooD; AIR's steps are so much cheaper that
     # it gets more of them, to train a quarter of an hour at least.
     "laptop": Profile(
@@ -188,7 +203,7 @@ class Suite:
             Task(name, self._key(name), work, command, of_main if name == "reconstruct" else names)
             for name, (work, command) in commands.items()
         ]
-        return [*self.training_tasks(), *experiments, *grid.tasks(self)]
+        return [*self.training_tasks(), *experiments, *self._one_shot(), *grid.tasks(self)]
 
     def training_tasks(self) -> list[Task]:
         """Every run of the suite."""
@@ -279,6 +294,48 @@ class Suite:
         _, claims, paths = stroke_counts(self._runs(), self._study(self.profile.limit), self.out)
         text = "What the paper says of the number of strokes, and what was measured."
         return [*paths, self._tex("stroke_claims", strokes.of_their_models(claims), text)]
+
+    def _one_shot(self) -> list[Task]:
+        """One-shot classification by the runs of the first seed, if the profile trains such.
+
+        The official runs are for models that were trained on Omniglot.
+        """
+        profile = self.profile
+        chosen = [
+            what
+            for what in self.trainings
+            if what.seed == self.seeds[0]
+            and (profile.episodes != oneshot_data.OFFICIAL or what.source == "omniglot")
+        ]
+        settings = OneShotSettings().changed(profile.one_shot)
+
+        def asked() -> oneshot.Asked:
+            episodes = oneshot_data.load_episodes(
+                profile.episodes, data_root=self.plan.data_root, limit=profile.episode_limit,
+                seed=self.seed,
+            )  # fmt: skip
+            return oneshot.Asked(episodes, settings, seed=self.seed, device=self.plan.device)
+
+        def key() -> dict[str, Any]:
+            return {
+                "versions": [VERSION, oneshot.VERSION],
+                "weights": [self.run(what).provenance()["weights"] for what in chosen],
+                "episodes": [profile.episodes, profile.episode_limit, asked().episodes.fingerprint],
+                "settings": settings.hash,
+                "seed": self.seed,
+            }
+
+        def work() -> list[Path]:
+            return one_shot([self.run(what) for what in chosen], asked(), self.out)[1]
+
+        changes = "".join(f" --set {text}" for text in profile.one_shot)
+        limit = f" --limit {profile.episode_limit}" if profile.episode_limit else ""
+        command = (
+            f"dood oneshot {','.join(f'$({self.command(what)})' for what in chosen)} --episodes "
+            f"{profile.episodes}{limit}{changes} --seed {self.seed}{self.root()} --out {self.out}"
+        )
+        needs = tuple(what.task for what in chosen)
+        return [Task("oneshot", key, work, command, needs)] if chosen else []
 
     def _samples(self) -> Sequence[Path]:
         pictures = []
