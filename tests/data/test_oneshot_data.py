@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +24,8 @@ from tests.command import dood, refused
 from tests.data.test_data_fetch import QUICK, publisher  # noqa: F401  (a fixture)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.data.test_data_fetch import Publisher
 
 ENTRY = data_set("omniglot-oneshot")
@@ -192,7 +193,7 @@ def test_runs_that_are_not_the_published_ones_are_not_kept(
 def test_the_runs_are_no_set_of_images(tmp_path):
     with pytest.raises(InputError, match="`dood oneshot` reads it"):
         load_images("omniglot-oneshot", data_root=tmp_path)
-    with pytest.raises(InputError, match="--targets omniglot-oneshot: .*dood oneshot"):
+    with pytest.raises(InputError, match=r"--targets omniglot-oneshot: .*dood oneshot"):
         known("omniglot-oneshot", "--targets")
 
 

@@ -307,9 +307,9 @@ def test_baselines_have_rows_of_the_same_form(episodes):
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("token.blurr=2", "token.blur"), ("token.keep=2", "token.keep=2"), ("parse.count=0", "least 1"),
-     ("token.steps=1.5", "token.steps"), ("blur=2", "blur"), ("token.coarse_steps=99", "99"),
-     ("nonsense", "NAME=VALUE")],
+    [("token.blurr=2", "token.blur"), ("token.keep=2", "token.keep=2"),
+     ("parse.count=0", "least 1"), ("token.steps=1.5", "token.steps"), ("blur=2", "blur"),
+     ("token.coarse_steps=99", "99"), ("nonsense", "NAME=VALUE")],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(text, word):
     with pytest.raises(InputError) as caught:
