@@ -13,6 +13,7 @@ from doodcli.cli import (
     generate,
     info,
     likelihood,
+    oneshot,
     probe,
     reconstruct,
     reproduce,
@@ -40,6 +41,7 @@ app.command()(generate.complete)
 app.command()(likelihood.likelihood)
 app.command()(probe.probe)
 app.command()(transfer.transfer_grid)
+app.command()(oneshot.oneshot)
 app.command()(trace.trace)
 app.command()(reproduce.reproduce)
 app.command()(export.export)

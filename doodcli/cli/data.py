@@ -64,7 +64,7 @@ def fetch_command(
         data_set(name)  # a misspelt last name must not show after an hour of downloads
     rows = []
     for name in wanted:
-        there = (root / f"{name}.npz").is_file()
+        there = _file_of(name, root).is_file()
         if not data_set(name).embedded and (force or not there):
             with _progress(quiet) as progress:
                 if folder is None:
@@ -121,6 +121,10 @@ def _split_names(names: Sequence[str]) -> list[str]:
 
 
 def _file_of(name: str, root: Path) -> Path:
+    from doodcli.data.registry import DATA_SETS
+
+    if name in DATA_SETS:
+        return root / DATA_SETS[name].file
     return Path(name) if name.endswith(".npz") else root / f"{name}.npz"
 
 
@@ -148,10 +152,12 @@ def _row(name: str, root: Path) -> dict[str, Any]:
     if entry.embedded or not row["there"]:
         return row
     try:
-        arrays = files.read(path, images=False)
         row["fingerprint"] = files.fingerprint(path)
+        if entry.archive:
+            return row
+        arrays = files.read(path, images=False)
     except InputError as error:
-        return {**row, "remark": f"broken: {error}"}
+        return {**row, "fingerprint": None, "remark": f"broken: {error}"}
     n_test = int(arrays["split"].sum())
     row["n_train"], row["n_test"] = len(arrays["split"]) - n_test, n_test
     row["classes"] = len(arrays["classes"])
@@ -181,6 +187,8 @@ def _check(name: str, root: Path) -> dict[str, Any]:
                 "or name the folder that has it with --data-root"
             )
         try:
+            if name in DATA_SETS and DATA_SETS[name].archive:
+                return {**result, **_check_runs(path)}
             arrays = files.read(path)
             result["fingerprint"] = files.fingerprint(path)
         except InputError as error:
@@ -191,6 +199,16 @@ def _check(name: str, root: Path) -> dict[str, Any]:
             return {**result, "status": BROKEN, "reason": reason}
     remark = departure(DATA_SETS[name], arrays) if name in DATA_SETS else ""
     return {**result, "status": NOT_CANONICAL if remark else OK, "reason": remark}
+
+
+def _check_runs(path: Path) -> dict[str, Any]:
+    """The verdict on the one-shot runs, which are read whole. Raises InputError."""
+    from doodcli.data import files, oneshot
+
+    oneshot.read_runs(path)
+    remark = oneshot.departure_of(path)
+    status = NOT_CANONICAL if remark else OK
+    return {"status": status, "reason": remark, "fingerprint": files.fingerprint(path)}
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

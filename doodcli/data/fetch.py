@@ -60,6 +60,7 @@ def fetch(
 ) -> Path:
     """Download a data set and write `root/NAME.npz`; returns its path. An old file is replaced.
 
+    An archive that is kept as published goes to `root` under the name that the registry has for it.
     What was downloaded stays in `root/.download/NAME` until the file is written, so that a second
     call continues where the first was cut off. `base_url` replaces the publisher's address.
     Raises InputError for an unknown or embedded name, a root that cannot be written, a network
@@ -72,15 +73,19 @@ def fetch(
     _require_writable(staging)
     base = (base_url or entry.base_url).rstrip("/")
     job = _Job(entry, staging, base, progress or _silent, retry or Retry(), root)
+    path = root / entry.file
     try:
-        arrays = _quickdraw_arrays(job) if name == "quickdraw" else _published_arrays(job)
+        if entry.archive:
+            _publish_archive(job, path)
+        else:
+            arrays = _quickdraw_arrays(job) if name == "quickdraw" else _published_arrays(job)
     except OSError as error:
         raise InputError(
             f"{staging}: cannot be used ({error.strerror or error}); make room, or choose "
             "another folder with --data-root"
         ) from error
-    path = root / f"{name}.npz"
-    files.write(path, arrays, source_note(entry, base))
+    if not entry.archive:
+        files.write(path, arrays, source_note(entry, base))
     shutil.rmtree(staging, ignore_errors=True)
     with contextlib.suppress(OSError):  # other sets may still have their downloads there
         staging.parent.rmdir()
@@ -113,7 +118,7 @@ class _Job:
         """What the user can do when the publisher cannot be reached."""
         return (
             f"run `dood data fetch {self.entry.name}` again (what is there is kept), "
-            f"or bring {self.entry.name}.npz into {self.root} yourself"
+            f"or bring {self.entry.file} into {self.root} yourself"
         )
 
 
@@ -137,12 +142,21 @@ def _require_writable(folder: Path) -> None:
 # --- sets that publish whole archives ------------------------------------------------------------
 
 
+def _publish_archive(job: _Job, path: Path) -> None:
+    """Download and check the one archive of a set, then put it in its place, whole."""
+    (source,) = job.entry.sources
+    target = job.staging / source.path
+    _download(job, source, target)
+    _require_digest(target, source)
+    target.replace(path)
+
+
 def _published_arrays(job: _Job) -> Arrays:
     """Download and check a set's archives, then read them."""
     for source in job.entry.sources:
         target = job.staging / source.path
         _download(job, source, target)
-        _require_md5(target, source.md5)
+        _require_digest(target, source)
     if job.entry.name == "omniglot":
         for source in job.entry.sources:
             shutil.unpack_archive(job.staging / source.path, job.staging)
@@ -151,16 +165,19 @@ def _published_arrays(job: _Job) -> Arrays:
     return idx_arrays(job.entry.name, job.staging)
 
 
-def _require_md5(path: Path, md5: str | None) -> None:
+def _require_digest(path: Path, source: Source) -> None:
     """Raises InputError and removes the file if it is not the published one."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if md5 is not None and found != md5:
-        path.unlink()
-        raise InputError(
-            f"{path.name}: md5 {found} is not the published {md5}: the download was damaged or "
-            "the file has changed; it was removed: fetch it again"
-        )
+    for method, published in (("md5", source.md5), ("sha256", source.sha256)):
+        if published is None:
+            continue
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, method).hexdigest()
+        if found != published:
+            path.unlink()
+            raise InputError(
+                f"{path.name}: {method} {found} is not the published {published}: the download was "
+                "damaged or the file has changed; it was removed: fetch it again"
+            )
 
 
 def _unpack_idx(name: str, staging: Path) -> None:

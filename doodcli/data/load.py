@@ -25,6 +25,7 @@ __all__ = [
     "load_begun",
     "load_images",
     "load_pictures",
+    "resized",
 ]
 
 PARTS = ("train", "validation", "test", "all")
@@ -152,6 +153,10 @@ def _opened(name: str, root: Path) -> _Opened:
 
 def _opened_registered(name: str, root: Path) -> _Opened:
     entry = data_set(name)
+    if entry.archive:
+        raise InputError(
+            f"data set {name}: is {entry.title}, no set of images; `dood oneshot` reads it"
+        )
     if entry.embedded:
         arrays = embedded_arrays(name)
         return _opened_arrays(name, arrays, departure(entry, arrays))
@@ -306,6 +311,12 @@ def _resized_images(
             smooth = smooth.transpose(1, 2)
         resized[start : start + chunk] = smooth.round().clamp(0, 255).byte().numpy()
     return resized
+
+
+def resized(images: torch.Tensor, resolution: int) -> torch.Tensor:
+    """Pictures uint8 [n, height, width] as `load_images` would give them at a resolution."""
+    made = _resized_images("", resolution, False, images.numpy)
+    return torch.from_numpy(made)
 
 
 def _squared(images: np.ndarray) -> np.ndarray:

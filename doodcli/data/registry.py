@@ -1,4 +1,4 @@
-"""The data sets: those of the paper and two that need no network; what each is, where it is."""
+"""The data sets: those of the paper, its one-shot runs, and two sets that need no network."""
 
 import difflib
 import json
@@ -31,10 +31,11 @@ EMNIST_CLASSES = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
 
 @dataclass(frozen=True)
 class Source:
-    """One file to download: its path below the set's base URL, and its md5 where published."""
+    """One file to download: its path below the set's base URL, and its digest where known."""
 
     path: str
     md5: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class DataSet:
     """One data set, and what makes a file of it the canonical one.
 
     `n_train`, `n_test` and `size` (native pixels a side) are None where nothing fixes them.
-    A set without sources is embedded: it is made on the spot and needs no file.
+    A set without sources is embedded: it is made on the spot and needs no file. One with an
+    `archive` is kept as it is published, in a file of that name; it is read by an experiment of its
+    own and is no set of images.
     """
 
     name: str
@@ -56,6 +59,12 @@ class DataSet:
     base_url: str = ""
     sources: tuple[Source, ...] = ()
     class_names: tuple[str, ...] = ()
+    archive: str = ""
+
+    @property
+    def file(self) -> str:
+        """The name of its file below the data root."""
+        return self.archive or f"{self.name}.npz"
 
     @property
     def embedded(self) -> bool:
@@ -155,6 +164,27 @@ _DATA_SETS = (
         ),
     ),
     DataSet(
+        name="omniglot-oneshot",
+        title="Omniglot's 20 official one-shot runs",
+        n_train=400,
+        n_test=400,
+        size=105,
+        n_classes=None,
+        licence="MIT (Lake)",
+        canonical="the published archive",
+        base_url=(
+            "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
+            "one-shot-classification"
+        ),
+        sources=(
+            Source(
+                "all_runs.zip",
+                sha256="437c1eeab0af8484112e1b4cc0f3d541ec727f7c47b9b202da738af9dfd6c325",
+            ),
+        ),
+        archive="omniglot-oneshot-all_runs.zip",
+    ),
+    DataSet(
         name="digits",
         title="scikit-learn's digits, with a margin",
         n_train=1_437,
@@ -232,7 +262,9 @@ def short(name: str) -> str:
 
 
 def known(name: str, option: str) -> None:
-    """InputError when `name` is neither a set of the registry nor a path to something."""
+    """InputError when `name` is neither a set of images in the registry nor a path to something."""
+    if name in DATA_SETS and DATA_SETS[name].archive:
+        raise InputError(f"{option} {name}: is no set of images; `dood oneshot` reads it")
     if name not in DATA_SETS and not Path(name).expanduser().exists():
         raise InputError(
             f"{option} {name}: neither a data set nor a path; `dood data list` names them"

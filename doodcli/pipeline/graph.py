@@ -16,7 +16,7 @@ from doodcli.experiments import generate, likelihood, strokes
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
-from doodcli.pipeline import grid, representation, tracing
+from doodcli.pipeline import classification, grid, representation, tracing
 from doodcli.pipeline.engine import Task
 from doodcli.pipeline.studies import (
     Amounts,
@@ -106,12 +106,25 @@ class Profile:
     """of training, by model or by model-dataset, instead of the preset's length"""
     exports: bool = False
     """keep the models with the results, in half precision"""
+    episodes: str = "official"
+    """of one-shot classification"""
+    episode_limit: int | None = None
+    one_shot: tuple[str, ...] = ()
+    """changes of its settings, as in --set"""
 
 
 OFFLINE_SETS = ("digits", "scribbles")
 PROFILES = {
-    "tiny": Profile(tuple(itertools.product(VARIANTS, ("digits",))), OFFLINE_SETS, 4, 16, 4),
-    "smoke": Profile((("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200),
+    "tiny": Profile(
+        tuple(itertools.product(VARIANTS, ("digits",))), OFFLINE_SETS, 4, 16, 4,
+        episodes="scribbles", episode_limit=1,
+        one_shot=("parse.count=1", "parse.candidates=2", "parse.refine_steps=2", "token.steps=2",
+                  "token.coarse_steps=1"),
+    ),
+    "smoke": Profile(
+        (("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200,
+        episodes="scribbles", episode_limit=4,
+    ),
     # Every model learns from at least as many images as DooD; AIR's steps are so much cheaper that
     # it gets more of them, to train as long.
     "laptop": Profile(
@@ -221,7 +234,12 @@ class Suite:
             for name, (work, command) in commands.items()
         ]
         exports = [self._export(what) for what in self.trainings if profile.exports]
-        more = [*representation.tasks(self), *tracing.tasks(self), *grid.tasks(self)]
+        more = [
+            *representation.tasks(self),
+            *tracing.tasks(self),
+            *classification.tasks(self),
+            *grid.tasks(self),
+        ]
         return [*self.training_tasks(), *exports, *experiments, *more]
 
     def _new_drawings(

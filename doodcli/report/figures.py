@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from doodcli.experiments.generate import Completions, Exemplars, Samples
+    from doodcli.experiments.oneshot import Decision
     from doodcli.experiments.reconstruct import Reconstruction
     from doodcli.model.model import DrawingModel
     from doodcli.report.paths import Paths
@@ -355,3 +356,58 @@ def transfer_figure(cells: pd.DataFrame, drawn: Mapping[tuple[str, str], Reconst
                 inset.axis("off")
     figure.tight_layout(pad=0.3)
     return figure
+
+
+DECISIONS = 6
+"""Right ones that are shown of a model, and wrong ones."""
+
+
+def decisions_figure(items: list[tuple[str, list[Decision]]]) -> Figure:
+    """One-shot decisions, right and wrong: a titled block for each model.
+
+    In a block, each column is a query: the query, the support that it was taken for, the token of
+    that support in colours over the query, and where another was true the same of that one.
+    """
+    figure = Figure(figsize=(2 * DECISIONS * 0.62 + 1.2, 3.5 * len(items)))
+    axes = figure.subplots(len(items), 1, squeeze=False)[:, 0]
+    names = ["query", "taken for", "its token", "true", "its token"]
+    for axis, (title, decisions) in zip(axes, items, strict=True):
+        shown = [*_some(decisions, right=True), *_some(decisions, right=False)]
+        sheet = np.concatenate([_decision_sheet(decision) for decision in shown], 1)
+        axis.imshow(sheet, interpolation="nearest")
+        right = sum(decision.right for decision in shown)
+        axis.set_title(f"{title}: {right} right and {len(shown) - right} wrong", fontsize=8)
+        tile = sheet.shape[0] / len(names)
+        axis.set_yticks([(row + 0.5) * tile for row in range(len(names))])
+        axis.set_yticklabels(names, fontsize=7)
+        axis.set_xticks([(column + 0.5) * tile for column in range(len(shown))])
+        axis.set_xticklabels([d.title.replace(", ", "\n") for d in shown], fontsize=5)
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def _some(decisions: list[Decision], *, right: bool) -> list[Decision]:
+    """A few of the right or of the wrong ones, from first to last."""
+    found = [decision for decision in decisions if decision.right == right]
+    return found[:: max(1, len(found) // DECISIONS)][:DECISIONS]
+
+
+def _decision_sheet(decision: Decision) -> np.ndarray:
+    """A column of the picture, `[rows, columns, 3]`."""
+    query = decision.query.cpu().numpy()[..., None]
+
+    def over(strokes: Tensor) -> np.ndarray:
+        return coloured(strokes, torch.ones(len(strokes))) * (1 - 0.35 * query)
+
+    def grey(picture: Tensor) -> np.ndarray:
+        return np.repeat(1 - picture.cpu().numpy()[..., None], 3, -1)
+
+    tiles = [grey(decision.query), grey(decision.chosen.support), over(decision.chosen.strokes)]
+    if decision.right:
+        tiles += [np.ones_like(tiles[0])] * 2
+    else:
+        tiles += [grey(decision.true.support), over(decision.true.strokes)]
+    framed = [np.pad(tile, ((1, 1), (1, 1), (0, 0)), constant_values=0.85) for tile in tiles]
+    return np.clip(np.concatenate(framed, 0), 0, 1)

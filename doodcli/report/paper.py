@@ -8,6 +8,7 @@ Gaussian likelihood, and the bound of every DooD model leaks the target into the
 from __future__ import annotations
 
 from itertools import starmap
+from typing import NamedTuple
 
 Number = tuple[float, float | None]
 
@@ -101,3 +102,29 @@ PROBE: dict[str, dict[str, dict[str, float]]] = {
 
 SILHOUETTE = {"dood": 0.21, "air-difference": 0.11}
 """Of 8 clusters of strokes or codes, by model, trained on MNIST; AIR is Difference-AIR there."""
+
+
+class Reported(NamedTuple):
+    """An accuracy on the 20 official one-shot runs, as others report it."""
+
+    model: str
+    da: bool | None
+    """data augmentation"""
+    es: bool | None
+    """extra supervision: strokes or labels"""
+    two_way: bool | None
+    accuracy: float
+    """in [0, 1]"""
+    reference: str
+    """who reports it"""
+
+
+ONE_SHOT = (
+    Reported("AIR", False, False, False, 0.145, "Table 1"),
+    Reported("DooD", False, False, False, 0.735, "Table 1"),
+    Reported("VHE", True, True, False, 0.813, "Hewitt et al. 2018, in Table 1"),
+    Reported("GNS", False, True, True, 0.943, "Feinman and Lake 2020, in Table 1"),
+    Reported("BPL", False, True, True, 0.967, "Lake et al. 2015, in Table 1"),
+    Reported("people", None, None, None, 0.955, "Lake et al. 2015"),
+)
+"""Table 1, 20 ways within an alphabet; and people, of whom it does not speak."""

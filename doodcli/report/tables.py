@@ -1,8 +1,10 @@
-"""Tables: tidy CSV files, and LaTeX with booktabs that compiles."""
+"""Tables: tidy CSV files, LaTeX with booktabs that compiles, and the settings beside them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import tempfile
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -53,6 +55,24 @@ def write_tex(
 def write_lines(text: str, path: Path) -> None:
     """A text that is there whole or not at all; InputError where it cannot be written."""
     _write(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+
+def write_json(value: Any, path: Path) -> None:
+    """A JSON value, such as the settings that made a table."""
+    text = json.dumps(value, indent=1) + "\n"
+    _write(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder of results.  InputError now, not after the work, if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); choose another --out"
+        ) from None
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
