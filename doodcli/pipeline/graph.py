@@ -327,8 +327,9 @@ class Suite:
             return export_run(self.run(what), study, CHECKED_SAMPLES, self._exported(what))[1]
 
         command = (
-            f"dood export $({self.command(what)}) --samples {CHECKED_SAMPLES} --limit {CHECKED} "
-            f"--seed {self.seed}{self.root()} --out {self._exported(what)}"
+            f"run=$({self.command(what)}); dood export $run --samples {CHECKED_SAMPLES} "
+            f"--limit {CHECKED} --seed {self.seed}{self.root()} "
+            f"--out {self.out}/weights/$(basename $run)"
         )
         return Task(f"export-{what.name}", key, work, command, (what.task,))
 

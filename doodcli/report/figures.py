@@ -306,12 +306,12 @@ def traces_figure(rows: list[TraceRow]) -> Figure:
             axis.spines[:].set_color("0.85")
             if k >= len(row.drawings):
                 continue
-            paper = 1 - 0.35 * row.images[k].cpu()
+            paper = 1 - 0.35 * row.images[k].cpu().numpy()
             axis.imshow(paper, "gray", vmin=0, vmax=1, extent=(-1, 1, 1, -1))
             for turn, stroke in enumerate(row.drawings[k].strokes):
                 colour = COLOURS[turn % len(COLOURS)]
                 curve = bezier(torch.from_numpy(stroke.points), 50)
-                axis.plot(*curve.T, color=colour, linewidth=1.3)
+                axis.plot(*curve.numpy().T, color=colour, linewidth=1.3)
                 axis.plot(*curve[0], "o", color=colour, markersize=2.5)
             axis.set_xlim(-1, 1)
             axis.set_ylim(1, -1)
