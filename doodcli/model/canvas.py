@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from doodcli.model.renderer import saturate
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,7 +19,7 @@ def composite(total: Tensor, pen: Tensor) -> Tensor:
 
     `total` `[n, height, width]` is the sum of the pictures of the strokes so far, `pen` `[n, 3]`.
     """
-    return torch.tanh(total / pen[:, 2, None, None])
+    return saturate(total, pen[:, 2])
 
 
 def uncomposite(canvas: Tensor, pen: Tensor) -> Tensor:

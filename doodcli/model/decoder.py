@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from doodcli.model.layout import place_image, place_points
 from doodcli.model.networks import head
-from doodcli.model.renderer import stroke_picture
+from doodcli.model.renderer import saturate, stroke_picture
 
 if TYPE_CHECKING:
     from doodcli.settings import ModelSettings
@@ -63,7 +63,7 @@ class NeuralDecoder(nn.Module):
         """The picture of a code or of control points `part` `[n, groups, size]`; see above."""
         picture = torch.sigmoid(self.network(part.flatten(1)).float())
         if self.has_pen:
-            picture = torch.tanh(picture / pen[:, 1, None])
+            picture = saturate(picture, pen[:, 1])
         return place_image(where, picture.unflatten(1, (self.side, self.side)), affine)
 
 

@@ -42,16 +42,31 @@ def ink(curve: Tensor, width: Tensor, resolution: int) -> Tensor:
     `curve` `[n, samples, 2]` in canvas coordinates, `width` σ `[n]` in half canvases →
     `[n, resolution, resolution]`, rows top to bottom.
     """
-    sharpness = torch.rsqrt(2 * width * width)[:, None, None, None]
-    apart = (curve[..., None] - pixel_centres(resolution, curve)) * sharpness
-    thin = torch.exp(-(apart * apart))
-    return torch.bmm(thin[:, :, 1].transpose(1, 2), thin[:, :, 0])
+    # Powers of 2, because exp is ten times slower than exp2 in some builds of PyTorch for the CPU;
+    # and scaled before they are taken apart, which spares a pass over the thin matrices.
+    sharpness = math.sqrt(math.log2(math.e)) * torch.rsqrt(2 * width * width)[:, None]
+    samples = curve.shape[1]
+    position = curve.transpose(1, 2).flatten(1) * sharpness
+    centre = pixel_centres(resolution, curve) * sharpness
+    apart = position[..., None] - centre[:, None]
+    thin = torch.exp2(-(apart * apart)).unflatten(1, (2, samples))
+    return torch.bmm(thin[:, 1].transpose(1, 2), thin[:, 0])
 
 
 def normalise(picture: Tensor) -> Tensor:
     """Ink divided by its largest pixel, which is held fixed; faint pictures are left alone."""
     largest = picture.detach().amax((-2, -1), keepdim=True)
     return picture / torch.where(largest > FAINT, largest, torch.ones_like(largest))
+
+
+def saturate(picture: Tensor, slope: Tensor) -> Tensor:
+    """tanh(picture / slope) of pictures `[n, ...]` with a slope each, `[n]`.
+
+    As 2 sigmoid(2 x) − 1, which is tanh to rounding: the sigmoid is vectorised in every build of
+    PyTorch for the CPU, tanh is not and takes four times as long.
+    """
+    steepness = (2 / slope).view(-1, *[1] * (picture.dim() - 1))
+    return 2 * torch.sigmoid(picture * steepness) - 1
 
 
 def stroke_picture(points: Tensor, pen: Tensor, samples: int, resolution: int) -> Tensor:
@@ -61,4 +76,4 @@ def stroke_picture(points: Tensor, pen: Tensor, samples: int, resolution: int) -
     resolution]`.
     """
     picture = normalise(ink(bezier(points, samples), pen[:, 0], resolution))
-    return torch.tanh(picture / pen[:, 1, None, None])
+    return saturate(picture, pen[:, 1])

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from doodcli.experiments.reference import dense_ink, dense_stroke_picture
 from doodcli.model.layout import glimpse, place_image, place_points
-from doodcli.model.renderer import bezier, ink, normalise, pixel_centres, stroke_picture
+from doodcli.model.renderer import bezier, ink, normalise, pixel_centres, saturate, stroke_picture
 
 WIDTHS = (0.02, 0.04, 0.08)
 
@@ -208,3 +208,14 @@ def test_a_glimpse_sees_as_far_as_its_margin() -> None:
         row, column = divmod(int(glimpse(layout, dot, 50, margin).argmax()), 50)
         assert column == pytest.approx((0.5 / margin + 1) * 25 - 0.5, abs=1.01)
         assert row == pytest.approx((-0.5 / margin + 1) * 25 - 0.5, abs=1.01)
+
+
+def test_saturated_ink_and_its_gradient_are_those_of_tanh() -> None:
+    picture = torch.linspace(0, 12, 400).reshape(2, 10, 20).requires_grad_()
+    slope = torch.tensor([0.1, 1.5])
+    drawn = saturate(picture, slope)
+    exact = torch.tanh(picture.detach().double() / slope.double()[:, None, None])
+    assert largest(drawn - exact) < 2e-7
+    assert drawn.flatten()[0] == 0  # a blank page stays blank
+    (gradient,) = torch.autograd.grad(drawn.sum(), picture)
+    assert largest(gradient - (1 - exact**2) / slope[:, None, None]) < 1e-5
