@@ -42,7 +42,9 @@ def tasks(suite: Suite) -> list[Task]:
             profile.episodes, data_root=suite.plan.data_root, limit=profile.episode_limit,
             seed=suite.seed,
         )  # fmt: skip
-        return oneshot.Asked(episodes, settings, seed=suite.seed, device=suite.plan.device)
+        return oneshot.Asked(
+            episodes, settings, two_way=profile.two_way, seed=suite.seed, device=suite.plan.device
+        )
 
     def key() -> dict[str, Any]:
         return {
@@ -50,6 +52,7 @@ def tasks(suite: Suite) -> list[Task]:
             "weights": [suite.run(what).weights for what in chosen],
             "episodes": [profile.episodes, profile.episode_limit, asked().episodes.fingerprint],
             "settings": settings.hash,
+            "two_way": profile.two_way,
             "seed": suite.seed,
         }
 
@@ -58,9 +61,10 @@ def tasks(suite: Suite) -> list[Task]:
 
     changes = "".join(f" --set {text}" for text in profile.one_shot)
     limit = f" --limit {profile.episode_limit}" if profile.episode_limit else ""
+    scoring = " --scoring two-way" if profile.two_way else ""
     command = (
         f"dood oneshot {','.join(f'$({suite.command(what)})' for what in chosen)} --episodes "
-        f"{profile.episodes}{limit}{changes} --seed {suite.seed}{suite.root()} --out {suite.out}"
+        f"{profile.episodes}{limit}{scoring}{changes} --seed {suite.seed}{suite.root()} --out {suite.out}"
     )
     return [Task("oneshot", key, work, command, tuple(what.task for what in chosen))]
 

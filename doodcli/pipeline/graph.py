@@ -111,6 +111,8 @@ class Profile:
     episode_limit: int | None = None
     one_shot: tuple[str, ...] = ()
     """changes of its settings, as in --set"""
+    two_way: bool = False
+    """score it two ways too"""
 
 
 OFFLINE_SETS = ("digits", "scribbles")
@@ -137,14 +139,14 @@ PROFILES = {
             **dict.fromkeys(VARIANTS, 3700), "dood-eg": 7400, "air": 12_000,
             "air-difference": 5400, "air-difference-mnist": 11_000,
         },
-        exports=True,
+        exports=True, two_way=True,
     ),
     "paper": Profile(
         (
             *itertools.product(VARIANTS, ("mnist",)),
             *itertools.product(("dood", "air-difference"), paper.SETS[1:]),
         ),
-        paper.SETS, PAPER_PROTOCOL["samples"], None, exports=True,
+        paper.SETS, PAPER_PROTOCOL["samples"], None, exports=True, two_way=True,
     ),
 }  # fmt: skip
 
