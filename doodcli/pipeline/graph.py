@@ -136,7 +136,7 @@ PROFILES = {
         ),
         paper.SETS, PAPER_PROTOCOL["samples"], 300,
         steps={
-            **dict.fromkeys(VARIANTS, 3700), "dood-eg": 7400, "air": 12_000,
+            **dict.fromkeys(VARIANTS, 3700), "dood-eg": 7400, "air": 8000,
             "air-difference": 5400, "air-difference-mnist": 11_000,
         },
         exports=True, two_way=True,
