@@ -73,9 +73,15 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
 
 
 def device(name: str) -> str:
-    """A device that is there: `auto` is the accelerator if there is one.  Else InputError."""
+    """A device that is there: `auto` is the accelerator if there is one.  Else InputError.
+
+    Every command that computes asks here, so here the processor's memory is set up too.
+    """
     import torch
 
+    from doodcli.devices import keep_freed_memory
+
+    keep_freed_memory()
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -64,7 +64,8 @@ def tasks(suite: Suite) -> list[Task]:
     scoring = " --scoring two-way" if profile.two_way else ""
     command = (
         f"dood oneshot {','.join(f'$({suite.command(what)})' for what in chosen)} --episodes "
-        f"{profile.episodes}{limit}{scoring}{changes} --seed {suite.seed}{suite.root()} --out {suite.out}"
+        f"{profile.episodes}{limit}{scoring}{changes} --seed {suite.seed}{suite.root()} "
+        f"--out {suite.out}"
     )
     return [Task("oneshot", key, work, command, tuple(what.task for what in chosen))]
 
