@@ -71,6 +71,41 @@ def stages(
 
 
 @app.command()
+def scaling(
+    out: Annotated[
+        Path | None, typer.Option(help="Write scaling.csv and its picture to this folder.")
+    ] = None,
+    device: options.Device = "auto",
+    json_output: options.Json = False,
+    quiet: options.Quiet = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes: whether it works, not how fast.")
+    ] = False,
+) -> None:
+    """How a training step's cost grows with images, strokes and curve samples, and how straight."""
+    from doodcli.experiments import scaling as growth
+    from doodcli.experiments.bench import FULL, QUICK
+    from doodcli.report.figures import save_figure, scaling_figure
+    from doodcli.report.tables import write_csv
+
+    options.say("timing training steps of growing sizes, in turns", quiet)
+    where = options.device(device)
+    table = (
+        growth.scaling(QUICK, where, growth.QUICK_AXES) if quick else growth.scaling(FULL, where)
+    )
+    if out is not None:
+        write_csv(table, out / "scaling.csv")
+        save_figure(scaling_figure(table), out / "scaling")
+    if json_output:
+        options.print_json(table.to_dict("records"))
+        return
+    options.print_table(
+        table[["setting", "value", "milliseconds", "line_milliseconds", "mebibytes"]]
+    )
+    options.print_table(growth.lines(table))
+
+
+@app.command()
 def quality(
     dataset: Annotated[str, typer.Option(help="Data sets, with commas between.")] = "mnist",
     preset: Annotated[str, typer.Option(help="tiny, smoke, laptop or paper.")] = "laptop",

@@ -218,7 +218,7 @@ def bench_models(sizes: Sizes, device: str) -> list[dict[str, Any]]:
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for turn in range(1 + sizes.eval_rounds):
         for name in VARIANTS:
-            took = _seconds(lambda training=steps[name]: next(training), device)  # type: ignore[misc]
+            took = seconds_of(lambda training=steps[name]: next(training), device)  # type: ignore[misc]
             if turn:  # the first is a warm-up
                 seconds[name].append(took)
     return [
@@ -276,16 +276,16 @@ def median_seconds(
     device: str,
 ) -> tuple[float, float]:
     """Median seconds of a call of each: a warm-up of both, then in turns, `rounds` times."""
-    _seconds(one, device)
-    _seconds(other, device)
+    seconds_of(one, device)
+    seconds_of(other, device)
     of_one, of_other = [], []
     for _ in range(rounds):
-        of_one += [_seconds(one, device) for _ in range(ones_a_round)]
-        of_other.append(_seconds(other, device))
+        of_one += [seconds_of(one, device) for _ in range(ones_a_round)]
+        of_other.append(seconds_of(other, device))
     return statistics.median(of_one), statistics.median(of_other)
 
 
-def _seconds(run: Callable[[], None], device: str) -> float:
+def seconds_of(run: Callable[[], None], device: str) -> float:
     _synchronise(device)
     began = time.perf_counter()
     run()

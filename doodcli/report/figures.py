@@ -230,6 +230,22 @@ def curve_figure(logs: list[tuple[str, pd.DataFrame]]) -> Figure:
     return figure
 
 
+def scaling_figure(table: pd.DataFrame) -> Figure:
+    """The cost of a training step over each setting that it should be linear in, and the lines."""
+    parts = list(table.groupby("setting", sort=False))
+    figure = Figure(figsize=(3 * len(parts), 2.6))
+    for axis, (name, part) in zip(figure.subplots(1, len(parts)), parts, strict=True):
+        axis.plot(part["value"], part["line_milliseconds"], color="0.7", linewidth=1)
+        axis.plot(part["value"], part["milliseconds"], "o", markersize=4)
+        axis.set_xlabel(str(name))
+        axis.set_ylim(bottom=0)
+        axis.set_xlim(left=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("milliseconds a step")
+    figure.tight_layout()
+    return figure
+
+
 def comparison_figure(items: list[list[Reconstruction]]) -> Figure:
     """Several runs on the same targets (Fig. 3 a): a row of targets, then a row for each run.
 
