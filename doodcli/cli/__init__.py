@@ -10,6 +10,7 @@ from doodcli.cli import (
     bench,
     data,
     export,
+    fid,
     generate,
     info,
     likelihood,
@@ -48,6 +49,7 @@ app.command()(export.export)
 app.command()(info.settings)
 app.add_typer(bench.app, name="bench")
 app.add_typer(strokes.app, name="strokes", help="What the strokes say: how many, which kinds.")
+app.add_typer(fid.app, name="fid", help="How much samples look like real images.")
 app.add_typer(data.app, name="data", help="Lists, fetches and checks the data sets.")
 
 

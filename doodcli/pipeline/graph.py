@@ -16,7 +16,7 @@ from doodcli.experiments import generate, likelihood, strokes
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
-from doodcli.pipeline import classification, grid, representation, tracing
+from doodcli.pipeline import classification, fidelity, grid, representation, tracing
 from doodcli.pipeline.engine import Task
 from doodcli.pipeline.studies import (
     Amounts,
@@ -240,6 +240,7 @@ class Suite:
             *representation.tasks(self),
             *tracing.tasks(self),
             *classification.tasks(self),
+            *fidelity.tasks(self),
             *grid.tasks(self),
         ]
         return [*self.training_tasks(), *exports, *experiments, *more]
