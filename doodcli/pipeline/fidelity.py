@@ -121,7 +121,8 @@ def scores(
         rows.append(fid.of_images(train, fid.FLOOR))
         tables.append(fid.measure(test, rows, judge, asked))
     table = _in_order(pd.concat(tables, ignore_index=True))
-    write_csv(table, out / "fid.csv")
+    # What the floor lacks would else turn whole numbers of the others into fractions.
+    write_csv(table.convert_dtypes(), out / "fid.csv")
     write_fid_tex(fid.summary(table), out / "fid.tex", "tab:fid")
     return table, [out / "fid.csv", out / "fid.tex"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from doodcli.data.registry import DATA_SETS
-from doodcli.learning.features import SIDE
 
 if TYPE_CHECKING:
     from doodcli.experiments.export import Exported
@@ -55,7 +54,7 @@ def features_card(found: Features) -> str:
 What `dood fid` compares pictures by, unless told otherwise: a classifier of {len(facts["data"])} \
 data sets at once, with a linear head for each. {len(settings.channels)} strided 3×3 convolutions \
 ({changes} channels, batch normalisation, ReLU), then {settings.size} features, normalised, that \
-the heads read. It reads {SIDE}×{SIDE} pixels, white ink on black; of photographs it knows nothing.
+the heads read. It reads 50×50 pixels, white ink on black; of photographs it knows nothing.
 
 | data set | classes | training images | accuracy | of | fingerprint | licence |
 |---|---|---|---|---|---|---|

@@ -29,7 +29,7 @@ def test_help_names_every_command(capsys):
     result = dood(capsys, "--help")
     assert result.code == 0
     for name in ("train", "info", "reconstruct", "sample", "exemplars", "complete", "likelihood",
-                 "probe", "trace", "export", "bench", "reproduce", "data"):  # fmt: skip
+                 "probe", "trace", "fid", "export", "bench", "reproduce", "data"):  # fmt: skip
         assert f"  {name} " in result.out
 
 
@@ -216,7 +216,7 @@ def test_reproduce_makes_every_table_and_picture_and_then_rests(capsys, tmp_path
                  "stroke_counts.csv", "stroke_counts.png", "stroke_counts.pdf",
                  "stroke_claims.csv", "stroke_claims.tex",
                  "strokes.csv", "strokes.tex", "strokes_dood.png", "strokes_air.pdf",
-                 "probe.csv", "probe.tex",
+                 "probe.csv", "probe.tex", "fid.csv", "fid.tex",
                  "trace.csv", "trace.tex", "trace.svg", "trace.png", "trace.pdf",
                  "models/compare.png", "models/compare.pdf", "models/reconstruct.csv"):  # fmt: skip
         assert (results / name).stat().st_size > 0
