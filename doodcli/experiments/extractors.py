@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,12 +37,13 @@ BATCH = {"strokes": 500, "inception-64": 50, "inception-2048": 50}
 def require() -> ModuleType:
     """torch-fidelity.  InputError where it is not installed."""
     try:
-        return import_module("torch_fidelity")
+        import torch_fidelity  # noqa: PLC0415  (an extra)
     except ImportError as error:
         raise InputError(
             f"`dood fid score` needs torch-fidelity, which is not there ({error}); "
             "install it with: pip install 'doodcli[fid]'"
         ) from None
+    return torch_fidelity
 
 
 class Extractor(NamedTuple):
@@ -101,7 +101,7 @@ def _fetched(tell: Callable[[str], None]) -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if path.is_file():
         return path
-    url = import_module("torch_fidelity.feature_extractor_inceptionv3").URL_INCEPTION_V3
+    url = require().feature_extractor_inceptionv3.URL_INCEPTION_V3
     tell(f"fetching {INCEPTION_FILE}, 91 MiB")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,11 +123,10 @@ class Judge:
         self.version = version("torch-fidelity")
         # torch-fidelity knows "the current accelerator" and the processor, no other device.
         self.cuda = device.startswith("cuda")
-        registry = import_module("torch_fidelity.registry").FEATURE_EXTRACTORS_REGISTRY
-        if extractor.registered not in registry:
+        if extractor.registered not in fidelity.registry.FEATURE_EXTRACTORS_REGISTRY:
             fidelity.register_feature_extractor(extractor.registered, _of_ink(extractor.layer))
         with self._device():
-            self.network = import_module("torch_fidelity.utils").create_feature_extractor(
+            self.network = fidelity.utils.create_feature_extractor(
                 extractor.registered, [extractor.layer], cuda=self.cuda, verbose=False,
                 feature_extractor_weights_path=str(extractor.weights),
             )  # fmt: skip
@@ -139,7 +138,7 @@ class Judge:
         """Features, float64 `[n, size]`, of pictures uint8 `[n, R, R]`, white ink on black."""
         channels = 1 if self.extractor.features == "strokes" else 3
         with self._device():
-            found = import_module("torch_fidelity.utils").get_featuresdict_from_dataset(
+            found = require().utils.get_featuresdict_from_dataset(
                 Pictures(pictures, channels), self.network, BATCH[self.extractor.features],
                 cuda=self.cuda, save_cpu_ram=True, verbose=False,
             )  # fmt: skip

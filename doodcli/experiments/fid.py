@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -144,22 +143,20 @@ def measures(drawn: Tensor, real: Tensor, seed: int) -> dict[str, float]:
 
     KID is the unbiased estimate from all pictures, or from subsets where they are very many.
     """
-    n = len(drawn)
-    fid, kid, prc = (
-        import_module(f"torch_fidelity.metric_{name}") for name in ("fid", "kid", "prc")
-    )
-    statistics = (fid.fid_features_to_statistics(features) for features in (drawn, real))
-    distance = fid.fid_statistics_to_metric(*statistics, verbose=False)
-    kernel = kid.kid_features_to_metric(
-        drawn.float(), real.float(), kid_subset_size=min(n, KID_SUBSET),
-        kid_subsets=1 if n <= KID_SUBSET else KID_SUBSETS, rng_seed=seed, verbose=False,
+    from torch_fidelity import metric_fid, metric_kid, metric_prc  # noqa: PLC0415  (an extra)
+
+    statistics = map(metric_fid.fid_features_to_statistics, (drawn, real))
+    distance = metric_fid.fid_statistics_to_metric(*statistics, verbose=False)
+    kernel = metric_kid.kid_features_to_metric(
+        drawn.float(), real.float(), kid_subset_size=min(len(drawn), KID_SUBSET),
+        kid_subsets=1 if len(drawn) <= KID_SUBSET else KID_SUBSETS, rng_seed=seed, verbose=False,
     )  # fmt: skip
-    nearest = prc.prc_features_to_metric(drawn, real, save_cpu_ram=True, verbose=False)
+    nearest = metric_prc.prc_features_to_metric(drawn, real, save_cpu_ram=True, verbose=False)
     return {
-        "fid": distance[fid.KEY_METRIC_FID],
-        "kid": kernel[kid.KEY_METRIC_KID_MEAN],
-        "precision": nearest[prc.KEY_METRIC_PRECISION],
-        "recall": nearest[prc.KEY_METRIC_RECALL],
+        "fid": distance[metric_fid.KEY_METRIC_FID],
+        "kid": kernel[metric_kid.KEY_METRIC_KID_MEAN],
+        "precision": nearest[metric_prc.KEY_METRIC_PRECISION],
+        "recall": nearest[metric_prc.KEY_METRIC_RECALL],
     }
 
 
@@ -227,7 +224,8 @@ def _paper(drawn: Drawn, test: ImageSet) -> dict[str, Any]:
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Means over sample seeds, and their standard deviations, of each row of each set."""
-    keys = ["dataset", "drawn_by", "kind", "run", "temperature", "features", "images"]
+    keys = ["dataset", "drawn_by", "kind", "run", "source_fingerprint", "temperature", "features",
+            "images"]  # fmt: skip
     rows = table.reindex(columns=list(dict.fromkeys([*keys, *table.columns])))
     groups = rows.groupby(keys, sort=False, dropna=False)
     values: dict[str, Any] = {"sample_seeds": ("sample_seed", "nunique")}
@@ -239,6 +237,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         paper_fid=("paper_fid", "first"),
         paper_fid_std=("paper_fid_std", "first"),
     ).reset_index()
-    same = found.duplicated(["dataset", "drawn_by"], keep=False)
-    found.loc[same, "drawn_by"] += " (" + found.run[same] + ")"
+    twice = found.duplicated(["dataset", "drawn_by"], keep=False) & found.run.notna()
+    found["drawn_by"] = [
+        f"{label} ({run})" if unclear else label
+        for label, run, unclear in zip(found.drawn_by, found.run, twice, strict=True)
+    ]
     return found

@@ -35,7 +35,7 @@ VERSION = 1
 TEMPERATURES = ("1", "paper")
 """Of samples, unless said: the model's own, and the paper's."""
 
-SIZES = {"tiny": (40, 2), "smoke": (800, 3), "laptop": (1000, 5), "paper": (5000, 5)}
+SIZES = {"tiny": (40, 2), "smoke": (800, 5), "laptop": (1000, 5), "paper": (5000, 5)}
 """Pictures of each row, and sample seeds, by profile."""
 
 
@@ -96,7 +96,6 @@ def scores(
 ) -> tuple[pd.DataFrame, list[Path]]:
     """Samples, folders and training images against test images: `fid.csv` and `fid.tex`."""
     extractors.require()
-    require_writable(out)
     suited = _suited(sources, asked.tell)
     folders = [load_images(str(path), "all", resolution=SIDE) for path in sources.folders]
     sets = {name: [sources.load(name, part) for part in ("train", "test")] for name in suited}
@@ -104,6 +103,7 @@ def scores(
         f"{images.name}, {images.part} images": len(images)
         for images in (image for pair in sets.values() for image in pair)
     } | {f"{folder.name}, pictures": len(folder) for folder in folders}
+    require_writable(out)
     asked = asked._replace(num=fid.common_number(asked.num, sizes, asked.tell))
     if asked.num < fid.ENOUGH * extractor.size:
         asked.tell(

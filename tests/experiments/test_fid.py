@@ -139,6 +139,17 @@ def test_the_same_number_and_seed_give_the_same_rows(judge):
     assert means.sample_seeds.item() == 2
 
 
+def test_rows_of_the_same_name_are_told_apart_by_their_runs():
+    row = {"dataset": "mnist", "drawn_by": "dood", "kind": "model", "run": "a", "remark": "",
+           "source_fingerprint": "f", "temperature": "1", "features": "strokes", "images": 10,
+           "sample_seed": 0, "paper_fid": None, "paper_fid_std": None,
+           **dict.fromkeys(fid.SEVERAL, 1.0)}  # fmt: skip
+    table = pd.DataFrame([row, row | {"run": "b", "fid": 3.0}, row | {"dataset": "kmnist"}])
+    found = fid.summary(table)
+    assert found.drawn_by.tolist() == ["dood (a)", "dood (b)", "dood"]
+    assert found.fid.tolist() == [1, 3, 1]
+
+
 def test_pictures_of_another_size_are_compared_at_fifty_pixels():
     small = load_images("digits", "test", resolution=20)
     assert fid.some_images(small, 7, 0).shape == (7, 50, 50)

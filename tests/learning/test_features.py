@@ -23,7 +23,9 @@ from doodcli.learning.features import (
 from doodcli.pipeline.fidelity import extractor_of
 from doodcli.report.paper import SETS
 
-QUICK = FeatureSettings(datasets=("digits", "scribbles"), channels=(8, 8, 16), size=24, steps=60, warmup=5)
+QUICK = FeatureSettings(
+    datasets=("digits", "scribbles"), channels=(8, 8, 16), size=24, steps=60, warmup=5
+)
 
 
 @pytest.fixture(scope="module")
