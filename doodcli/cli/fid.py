@@ -89,7 +89,7 @@ def score(
         return
     from doodcli.data.load import load_images
     from doodcli.experiments import extractors
-    from doodcli.experiments.fid import Asked, summary
+    from doodcli.experiments.fid import SEVERAL, Asked, summary
     from doodcli.learning.features import SIDE
     from doodcli.pipeline.fidelity import Sources, scores
 
@@ -119,9 +119,9 @@ def score(
     if json_output:
         options.print_json(table.to_dict("records"))
         return
-    shown = summary(table)
-    unsaid = ["kind", "run", "temperature", "features", "remark", "precision_std", "recall_std"]
-    options.print_table(shown.drop(columns=unsaid))
+    measured = [f"{name}{end}" for name in SEVERAL for end in ("", "_std")]
+    shown = ["dataset", "drawn_by", "images", "sample_seeds", *measured, "paper_fid"]
+    options.print_table(summary(table)[shown])
     print("\n".join(map(str, paths)))
 
 
