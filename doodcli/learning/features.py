@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from doodcli.data.load import load_images
 from doodcli.devices import device_name
-from doodcli.errors import InputError
+from doodcli.errors import InputError, RunFailed
 from doodcli.learning.batches import batch_of_step
 from doodcli.learning.checkpoints import WEIGHTS, read_json, write_text
 from doodcli.learning.export import HALVED_FROM
@@ -238,11 +239,14 @@ def open_features(path: Path) -> Features:
         raise InputError(f"{path / WEIGHTS}: cannot be read ({error.strerror})") from None
     if digest != record.get("sha256"):
         raise InputError(f"{path / WEIGHTS}: is truncated or altered (its sha256 differs)")
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in record["settings"].items()
-    }
-    return Features(path, FeatureSettings(**values), record)
+    try:
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in record["settings"].items()
+        }
+        return Features(path, FeatureSettings(**values), record)
+    except (LookupError, AttributeError, TypeError) as error:
+        raise InputError(f"{path / RECORD}: has no usable settings ({error})") from None
 
 
 def train_features(
@@ -295,11 +299,14 @@ def _losses(
             for lesson, part, (_, targets) in zip(lessons, features, batches, strict=True)
         ]
         loss = torch.stack(losses).mean()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise RunFailed(f"step {step:,}: the loss is {value}; try a smaller --lr")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         schedule.step()
-        yield loss.item()
+        yield value
 
 
 def _written(

@@ -108,7 +108,7 @@ def scores(
     if asked.num < fid.ENOUGH * extractor.size:
         asked.tell(
             f"warning: {asked.num:,} pictures are fewer than {fid.ENOUGH} × {extractor.size} "
-            "features, so FID is far above what more would give; compare it with the floor alone"
+            "features, so FID is higher than more would give; compare it with the floor alone"
         )
     judge, tables = Judge(extractor, device), []
     for name, (train, test) in sets.items():
@@ -164,6 +164,7 @@ def extractor_of(
     tell: Callable[[str], None],
 ) -> Features:
     """Train an extractor of features, and write its folder with its card, `README.md`."""
+    require_writable(out.parent)
     found = train_features(settings, out, data_root, device, tell)
     write_text(out / "README.md", features_card(found))
     return found

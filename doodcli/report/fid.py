@@ -11,8 +11,8 @@ from doodcli.report.tables import write_tex
 if TYPE_CHECKING:
     from pathlib import Path
 
-DECIMALS = {"fid": 2, "kid": 4, "precision": 3, "recall": 3}
-TITLES = {"fid": "FID", "kid": "KID", "precision": "precision", "recall": "recall"}
+HOW = " as in the paper"
+"""What the caption says once instead of every row."""
 
 
 def write_fid_tex(summary: pd.DataFrame, path: Path, label: str) -> None:
@@ -20,22 +20,16 @@ def write_fid_tex(summary: pd.DataFrame, path: Path, label: str) -> None:
 
     `summary` is that of :mod:`doodcli.experiments.fid`.
     """
-    columns = {
-        title: [
-            _number(mean, std, DECIMALS[name])
-            for mean, std in zip(summary[name], summary[f"{name}_std"], strict=True)
-        ]
-        for name, title in TITLES.items()
-    }
-    reported = [
-        _number(mean, std, 3)
-        for mean, std in zip(summary.paper_fid, summary.paper_fid_std, strict=True)
-    ]
+    theirs = zip(summary.paper_fid, summary.paper_fid_std, strict=True)
+    reported = [_number(*pair, 3) for pair in theirs]
     rows = pd.DataFrame(
         {
             "data set": summary.dataset,
-            "drawn by": summary.drawn_by,
-            **columns,
+            "drawn by": summary.drawn_by.str.removesuffix(HOW),
+            "FID": [_number(*pair, 2) for pair in zip(summary.fid, summary.fid_std, strict=True)],
+            "KID": summary.kid.map("{:.4f}".format),
+            "precision": summary.precision.map("{:.3f}".format),
+            "recall": summary.recall.map("{:.3f}".format),
             "paper's FID": reported,
         }
     )
@@ -44,10 +38,10 @@ def write_fid_tex(summary: pd.DataFrame, path: Path, label: str) -> None:
     first = summary.iloc[0]
     text = (
         f"Samples of models that were trained on a data set against its test images: "
-        f"{first.images:,} of each, features `{first.features}', mean ± standard deviation over "
-        f"{first.sample_seeds} seeds of samples and images. floor: training images against the "
-        "same test images. The paper's FID is on another scale (logits of an ImageNet "
-        "classifier, tempered samples), so compare it with none of the others."
+        f"{first.images:,} of each, features `{first.features}', means over {first.sample_seeds} "
+        "seeds of samples and images, ± their standard deviation. tempered: as in the paper. "
+        "floor: training images against the same test images. The paper's FID is on another "
+        "scale (logits of an ImageNet classifier, tempered samples), so compare it with none of the others."
     )
     write_tex(rows, path, " ".join([text, *said]), label)
 

@@ -101,7 +101,7 @@ def test_runs_a_folder_and_the_floor_are_rows_of_one_table(runs, score, tmp_path
     assert set(table.version.notna()) == set(table.torch_fidelity.notna()) == {True}
     assert table.fingerprint.nunique() == 1
     assert [row[1] for row in cells(tmp_path / "out" / "fid.tex")] == [
-        name.replace("_", r"\_") for name in rows
+        name.replace("_", r"\_").removesuffix(" as in the paper") for name in rows
     ]
     shown = result.out.splitlines()
     assert shown[0].split()[:2] == ["dataset", "drawn_by"]
