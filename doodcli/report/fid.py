@@ -41,7 +41,7 @@ def write_fid_tex(summary: pd.DataFrame, path: Path, label: str) -> None:
         f"{first.images:,} of each, features `{first.features}', means over {first.sample_seeds} "
         "seeds of samples and images, ± their standard deviation. tempered: as in the paper. "
         "floor: training images against the same test images. The paper's FID is on another "
-        "scale (logits of an ImageNet classifier, tempered samples), so compare it with none of the others."
+        "scale (logits of an ImageNet classifier, tempered samples): compare it with no other."
     )
     write_tex(rows, path, " ".join([text, *said]), label)
 
