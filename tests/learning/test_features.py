@@ -114,9 +114,9 @@ def test_the_one_that_ships_is_small_and_knows_the_five_sets():
     assert found.settings.size == 128
     accuracy = {item["name"]: item["test_accuracy"] for item in found.record["data"]}
     assert tuple(accuracy) == SETS == found.settings.datasets
-    assert accuracy["mnist"] > 0.97
-    assert min(accuracy[name] for name in ("emnist", "kmnist", "quickdraw")) > 0.8
-    assert accuracy["omniglot"] > 0.3  # one in 888 is chance
+    assert accuracy["mnist"] > 0.98
+    assert min(accuracy[name] for name in ("emnist", "kmnist", "quickdraw")) > 0.85
+    assert accuracy["omniglot"] > 0.7  # one in 888 is chance
     assert json.loads((SHIPPED / RECORD).read_text())["git"]
     assert found.record["sha256"] in (SHIPPED / "README.md").read_text()
 
