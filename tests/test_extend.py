@@ -15,6 +15,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "extend.md").read_text("utf-8")
+# Ten seconds each, most of which torch takes to be imported; on a machine that trains, minutes.
+pytestmark = pytest.mark.timeout(900)
+
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.M | re.S)
 
 # Runs the lines of a section; every `dood` in one process, because torch takes seconds to import.
