@@ -55,8 +55,8 @@ def transfer_grid(
     transfer_vs_paper.csv and .tex, transfer_claims.csv, and transfer_ablations.tex: of the cells
     that the options name.  What was done is not done again; what fails is named in the end.
     --seed is that of the evaluation.  A model whose pen leaks (pen=amortised) is in transfer.csv
-    alone: its numbers are no bounds.  Preset laptop trains 3,700 steps a model, air 8,000 and
-    air-difference 5,400 (8,000 on MNIST): about half an hour each, on one core.
+    alone: its numbers are no bounds.  Preset laptop trains 3,700 steps a model, those whose steps
+    are cheap more (docs/reproduce.md): a quarter of an hour to half an hour each, on one core.
     """
     from doodcli.cli.train import progress
     from doodcli.data.registry import known, short
