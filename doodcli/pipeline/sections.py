@@ -334,6 +334,13 @@ def _stroke_claims(claims: pd.DataFrame) -> Table:
     )  # fmt: skip
 
 
+def _kind(model: str, difference: float) -> str:
+    """Whether a difference to the paper's number speaks for the model that the paper is about."""
+    if not model.startswith("dood"):
+        return ""
+    return GOOD if difference > 0 else BAD
+
+
 def _verdict(holds: bool) -> Cell:
     return Cell("holds", GOOD) if holds else Cell("does not hold", BAD)
 
@@ -495,7 +502,7 @@ class Squares(NamedTuple):
             if row.why_not not in notes:
                 notes.append(str(row.why_not))
             note = notes.index(row.why_not) + 1
-        return Cell(signed(row.difference), GOOD if row.difference > 0 else BAD, note)
+        return Cell(signed(row.difference), _kind(model, row.difference), note)
 
     def _blank(self, source: str) -> list[list[Cell]]:
         """The page on which nothing is drawn."""
@@ -576,7 +583,7 @@ def _silhouettes(found: pd.DataFrame, table: pd.DataFrame) -> Table:
         apart = NOTHING
         if known is not None and chosen is not None and pd.notna(chosen.silhouette):
             value = chosen.silhouette - known
-            apart = Cell(signed(value, 3), GOOD if value > 0 else BAD)
+            apart = Cell(signed(value, 3), _kind(first.model, value))
         rows.append([
             Cell(f"{first.model}, {first.source}"), Cell(number(first.strokes)), *scores,
             Cell(around(chosen.one_way, chosen.one_way_std, 3)) if chosen else NOTHING,
@@ -733,7 +740,7 @@ def _probe_table(table: pd.DataFrame) -> Table:
             known = row is not None and pd.notna(row.paper_accuracy)
             theirs.append(Cell(number(row.paper_accuracy, 2)) if known else NOTHING)
             value = row.accuracy - row.paper_accuracy if known else 0.0
-            apart.append(Cell(signed(value, 3), GOOD if value > 0 else BAD) if known else NOTHING)
+            apart.append(Cell(signed(value, 3), _kind(str(model), value)) if known else NOTHING)
         rows = [[Cell("ours"), *ours]]
         if any(cell is not NOTHING for cell in theirs):
             rows += [[Cell("the authors'"), *theirs], [Cell("difference"), *apart]]

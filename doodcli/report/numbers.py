@@ -70,8 +70,10 @@ def listed(frame: pd.DataFrame, column: str) -> str:
     """The different values of a column, in order; "" without such a column."""
     if column not in frame:
         return ""
-    values = dict.fromkeys(str(value) for value in frame[column].dropna())
-    return ", ".join(value.removesuffix(".0") for value in values)
+    values = frame[column].dropna()
+    if pd.api.types.is_float_dtype(values):  # whole numbers of a column that lacks some
+        values = values.map("{:g}".format)
+    return ", ".join(dict.fromkeys(map(str, values)))
 
 
 def facts(frame: pd.DataFrame) -> Facts:
