@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doodcli.cli import options
-from doodcli.errors import InputError
 
 if TYPE_CHECKING:
     from doodcli.pipeline.graph import Suite
@@ -44,12 +43,11 @@ def report(
     if dry_run:
         options.print_json({"profile": name, "results": str(where), "out": str(page)})
         return
-    if not where.is_dir():
-        raise InputError(f"{where}: no such folder of results; `dood reproduce` makes one")
     from doodcli.pipeline.expected import Expected
     from doodcli.pipeline.graph import PROFILES
-    from doodcli.pipeline.reporting import write_report
+    from doodcli.pipeline.reporting import require_results, write_report
 
+    require_results(where)
     expected = Expected.nothing()
     if profile is not None or name in PROFILES:
         suite = _suite(name, where, runs, data_root, options.device(device))

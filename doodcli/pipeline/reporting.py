@@ -13,7 +13,7 @@ from doodcli.experiments.reconstruct import label, reconstruct, title
 from doodcli.experiments.trace import with_curves
 from doodcli.pipeline.engine import Task
 from doodcli.pipeline.expected import Expected
-from doodcli.pipeline.sections import document
+from doodcli.pipeline.sections.whole import document
 from doodcli.report.folder import Folder
 from doodcli.report.latex import report_tex
 from doodcli.report.page import report_page
@@ -22,7 +22,7 @@ from doodcli.report.sketches import FILE, as_record
 from doodcli.report.tables import require_writable, write_json, write_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from doodcli.data.load import ImageSet
     from doodcli.learning.runs import Run
@@ -93,7 +93,8 @@ def animations(suite: Suite) -> Task:
         return [suite.out / FILE]
 
     command = f"dood reproduce --profile {suite.name} --only animations"
-    return Task("animations", key, work, command, soft=tuple(what.task for what in suite.shown("animations")))
+    trainings = tuple(what.task for what in suite.shown("animations"))
+    return Task("animations", key, work, command, soft=trainings)
 
 
 def _drawing(suite: Suite) -> tuple[list[Run], list[tuple[str, str]]]:
@@ -141,18 +142,23 @@ def _report_key(suite: Suite) -> dict[str, Any]:
     return {"version": VERSION, "files": folder.seen, "expected": expected}
 
 
+def require_results(folder: Path) -> None:
+    """InputError for a folder that is not there, or in which nothing could be reported."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of results; `dood reproduce` makes one")
+    if not any(next(folder.glob(kind), None) for kind in ("*.csv", "*.png", "run-*.json")):
+        raise InputError(f"{folder}: holds no results; `dood reproduce` makes them")
+
+
 def write_report(results: Path, expected: Expected, out: Path) -> list[Path]:
     """`index.html`, and `report.tex`, which takes the figures from where the results are.
 
     InputError for a folder that is not there or holds nothing to report.
     """
-    if not results.is_dir():
-        raise InputError(f"{results}: no such folder of results; `dood reproduce` makes one")
+    require_results(results)
+    require_writable(out)
     folder = Folder(results)
     found = document(folder, expected)
-    if not any(isinstance(digest, str) and digest for digest in folder.seen.values()):
-        raise InputError(f"{results}: holds no results; `dood reproduce` makes them")
-    require_writable(out)
     where = Path(os.path.relpath(results, out))
     write_lines(report_page(found, folder, where), out / PAGE)
     write_lines(report_tex(found, folder, where), out / TEX)

@@ -109,13 +109,16 @@ class Sketches(NamedTuple):
     files: list[str]
 
 
+Part = Table | Picture | Gap | Sketches
+
+
 class Section(NamedTuple):
-    """A part of the report."""
+    """A chapter of the report."""
 
     name: str
     title: str
     text: str
-    parts: list[Table | Picture | Gap | Sketches]
+    parts: list[Part]
 
 
 class Tile(NamedTuple):

@@ -13,19 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+DIGESTS = (
+    "weights", "git", "training_git", "settings_hash", "recipe", "fingerprint",
+    "source_fingerprint", "target_fingerprint", "version",
+)  # fmt: skip
+"""Columns of text that may look like numbers."""
+
 
 class Folder:
     """Reads files by names relative to the folder, and takes note of each.
 
     `seen` has the digest of every file that was asked for, None of one that is not there: a report
     is up to date as long as they stay.  `broken` says of files that are there why they are of no
-    use.
+    use; `tables` has those that were read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.seen: dict[str, str | None] = {}
         self.broken: dict[str, str] = {}
+        self.tables: dict[str, pd.DataFrame] = {}
 
     def has(self, name: str) -> bool:
         """Whether a file is there."""
@@ -48,20 +55,31 @@ class Folder:
 
     def table(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame | None:
         """A CSV file that has these columns and a row, if there is one."""
+        if name not in self.tables and not self._load(name):
+            return None
+        frame = self.tables[name]
+        if lacking := [column for column in columns if column not in frame]:
+            self.broken[name] = f"lacks {', '.join(lacking)}"
+            return None
+        return frame
+
+    def _load(self, name: str) -> bool:
         data = self.read(name)
         if data is None:
-            return None
+            return False
         try:
-            frame = pd.read_csv(io.BytesIO(data))
+            frame = pd.read_csv(io.BytesIO(data), dtype=dict.fromkeys(DIGESTS, str))
         except ValueError as error:
             self.broken[name] = f"cannot be read ({error})"
-            return None
-        lacking = [column for column in columns if column not in frame]
-        if lacking or frame.empty:
-            self.broken[name] = f"lacks {', '.join(lacking)}" if lacking else "holds no row"
-            return None
+            return False
+        if frame.empty:
+            self.broken[name] = "holds no row"
+            return False
         # No remark is an empty text; in a CSV file it looks like a number that is missing.
-        return frame.assign(remark=frame.remark.fillna("")) if "remark" in frame else frame
+        self.tables[name] = (
+            frame.assign(remark=frame.remark.fillna("")) if "remark" in frame else frame
+        )
+        return True
 
     def json(self, name: str) -> Any:
         """A JSON value, if there is one."""

@@ -1,4 +1,4 @@
-"""The report as a LaTeX document: the same sections, for `pdflatex` and its recommended packages."""
+"""The report in LaTeX: the same sections, for `pdflatex` with its recommended packages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WORDS = 24
 def report_tex(document: Document, folder: Folder, where: Path) -> str:
     """The document; `where` is the folder of results, seen from that of the document."""
     environment = Environment(
-        loader=PackageLoader("doodcli.report", "templates"), autoescape=False,  # noqa: S701
+        loader=PackageLoader("doodcli.report", "templates"), autoescape=False,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         block_start_string="<%", block_end_string="%>", variable_start_string="<<",
         variable_end_string=">>", comment_start_string="<#", comment_end_string="#>",

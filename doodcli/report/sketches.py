@@ -1,4 +1,4 @@
-"""Drawings kept as curves, so that they can draw themselves where no model is: `animations.json`."""
+"""Drawings kept as curves, to draw themselves where no model is: `animations.json`."""
 
 from __future__ import annotations
 
