@@ -47,12 +47,13 @@ def report(
     from doodcli.pipeline.graph import PROFILES
     from doodcli.pipeline.reporting import require_results, write_report
 
-    require_results(where)
-    expected = Expected.nothing()
+    suite = None
     if profile is not None or name in PROFILES:
         suite = _suite(name, where, runs, data_root, options.device(device))
-        expected = Expected.of(suite)
+    require_results(where)
+    if suite is not None:
         _animate(suite, quiet)
+    expected = Expected.nothing() if suite is None else Expected.of(suite)
     paths = write_report(where, expected, page)
     if json_output:
         options.print_json({"profile": expected.profile, "files": [str(path) for path in paths]})

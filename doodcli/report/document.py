@@ -41,11 +41,6 @@ class Facts(NamedTuple):
 
     items: list[tuple[str, str]]
 
-    @property
-    def line(self) -> str:
-        """In one sentence."""
-        return "; ".join(f"{label} {text}" for label, text in self.items)
-
 
 class Table(NamedTuple):
     """Numbers."""

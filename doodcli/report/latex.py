@@ -26,7 +26,7 @@ ESCAPES = {
 
 NOT_KNOWN = re.compile(r"[^\x20-\x7e\n]")
 
-WORDS = 24
+WORDS = 34
 """Characters of a cell from which on its column breaks lines."""
 
 
@@ -82,7 +82,7 @@ def _columns(table: Table) -> str:
     for k in range(len(table.columns)):
         longest = max((len(row[k].text) for row in rows), default=0)
         if longest > WORDS:
-            kinds.append(r">{\raggedright\arraybackslash}p{3.6cm}")
+            kinds.append(r">{\raggedright\arraybackslash}p{4.8cm}")
         else:
             kinds.append("l" if table.words or not k else "r")
     return "".join(kinds)

@@ -53,9 +53,9 @@ def any_cell(value: Any) -> str:
     if value is None or pd.isna(value):
         return "–"
     if isinstance(value, float):
-        if value == int(value) and abs(value) < 1e9:
+        if not math.isfinite(value) or value == int(value):
             return number(value)
-        return number(value, max(1, 3 - math.floor(math.log10(abs(value)) + 1)))
+        return number(value, max(1, 4 - math.floor(math.log10(abs(value)) + 1)))
     return number(value) if isinstance(value, int) else str(value)
 
 

@@ -25,8 +25,8 @@ WIDEST = 1600
 BUDGET = 7_000_000
 """Bytes of all pictures together, which base64 makes a third more."""
 
-SHRINK = 0.85
-"""What a picture is scaled by as long as all together pass the budget."""
+SHRINK, NARROWEST = 0.85, 300
+"""What pictures are scaled by as long as all together pass the budget, and how far at most."""
 
 SHADES = 256
 """Colours of a picture: few are enough for ink on paper."""
@@ -77,9 +77,9 @@ def _pictures(document: Document, folder: Folder) -> dict[str, Embedded]:
     widest = WIDEST
     while True:
         encoded = {stem: _encoded(data, widest) for stem, data in found.items() if data}
-        if sum(len(data) for data, *_ in encoded.values()) <= BUDGET:
+        if sum(len(data) for data, *_ in encoded.values()) <= BUDGET or widest <= NARROWEST:
             break
-        widest = int(SHRINK * widest)
+        widest = max(int(SHRINK * widest), NARROWEST)
     return {
         stem: Embedded(base64.b64encode(data).decode(), *size)
         for stem, (data, *size) in encoded.items()

@@ -252,7 +252,7 @@ def traces(of: Sources) -> Section:
              "distance", "agreement of order"],
             [Group("", rows)], files=["trace.csv"], facts=facts(table),
         ))  # fmt: skip
-    text = "What `dood trace` finds where the answer is known."
+    text = "What dood trace finds where the answer is known."
     if not parts:
         text += " This profile has no scribbles among its sets, so there is nothing to show."
     return Section("traces", "Strokes out of pictures", text, parts)

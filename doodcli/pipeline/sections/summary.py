@@ -110,7 +110,8 @@ def _tile_oneshot(of: Sources) -> Tile | None:
     table = of.folder.table("table1.csv", ONESHOT_COLUMNS)
     if table is None:
         return None
-    mine = table[(table.model == "dood") & (table.source == "measured")]
+    one_way = table.two_way.astype(str) == "False"
+    mine = table[(table.model == "dood") & (table.source == "measured") & one_way]
     if mine.empty:
         return None
     first = mine.iloc[0]
