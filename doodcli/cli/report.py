@@ -72,8 +72,11 @@ def _suite(name: str, where: Path, runs: Path, data_root: Path | None, device: s
 def _animate(suite: Suite, quiet: bool) -> None:
     """Draw what draws itself, if that is not done and can be."""
     from doodcli.pipeline import engine
-    from doodcli.pipeline.reporting import animations
+    from doodcli.pipeline.reporting import animations, draws_as_much
 
+    if not draws_as_much(suite):
+        options.say("note: no new animations: the runs are neither here nor in --runs", quiet)
+        return
     ledger = engine.Ledger(suite.out / engine.LEDGER)
     outcome = engine.run([animations(suite)], ledger, lambda text: options.say(text, quiet))
     for task, reason in outcome.reasons.items():

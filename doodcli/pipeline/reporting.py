@@ -97,6 +97,14 @@ def animations(suite: Suite) -> Task:
     return Task("animations", key, work, command, soft=trainings)
 
 
+def draws_as_much(suite: Suite) -> bool:
+    """Whether runs are here to draw, and all of those whose drawings are kept already."""
+    value = Folder(suite.out).json(FILE)
+    kept = value.get("runs", []) if isinstance(value, dict) else []
+    here = {run.name for run in _drawing(suite)[0]}
+    return bool(here) and here >= {one["run"] for one in kept}
+
+
 def _drawing(suite: Suite) -> tuple[list[Run], list[tuple[str, str]]]:
     """The runs whose drawings can be shown as curves, and of the others why they cannot."""
     runs, skipped = [], []

@@ -455,6 +455,17 @@ def test_the_command_of_a_profile_says_what_is_missing(capsys, tmp_path, monkeyp
     assert "air-digits-s0" in text
 
 
+def test_drawings_outlive_their_runs(capsys, drawn, tmp_path):
+    folder = tmp_path / "tiny"
+    shutil.copytree(drawn.out, folder)
+    result = dood(capsys, "report", "--results", folder, "--runs", tmp_path / "none")
+    assert result.code == 0, result
+    assert "no new animations" in result.err
+    name = "animations.json"
+    assert (folder / name).read_bytes() == (drawn.out / name).read_bytes()
+    assert "<svg " in (folder / "index.html").read_text(encoding="utf-8")
+
+
 def test_a_folder_without_results_is_refused(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused(dood(capsys, "report"), "results/smoke", "no such folder", "dood reproduce")
