@@ -35,7 +35,7 @@ def signed(value: float, digits: int = 0) -> str:
     return f"{value:+,.{digits}f}".replace("-", MINUS)
 
 
-def around(mean: float, apart: float, digits: int = 0) -> str:
+def around(mean: float, apart: float | None, digits: int = 0) -> str:
     """A mean and how sure it is, if that is known."""
     text = number(mean, digits)
     return text if apart is None or pd.isna(apart) else f"{text} ± {number(apart, digits)}"

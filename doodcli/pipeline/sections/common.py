@@ -8,6 +8,8 @@ from doodcli.report.document import BAD, GOOD, Cell, Facts, Picture
 from doodcli.report.numbers import facts, listed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from doodcli.pipeline.expected import Expected
@@ -87,6 +89,11 @@ def recorded(folder: Folder) -> list[dict[str, Any]]:
             short = name.removeprefix("run-").removesuffix(".json")
             rows.append({**{key: facts_of[key] for key in RUN_COLUMNS}, "name": short})
     return rows
+
+
+def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows of a table, whose columns are their attributes."""
+    yield from frame.itertuples()
 
 
 def kind(model: str, difference: float) -> str:

@@ -15,6 +15,7 @@ from doodcli.pipeline.sections.common import (
     Sources,
     kind,
     picture,
+    rows_of,
     verdict,
 )
 from doodcli.report import paper
@@ -73,7 +74,7 @@ def _stroke_means(counts: pd.DataFrame) -> Table:
     sets = list(dict.fromkeys(means.dataset))
     groups = []
     for (model, source), part in means.groupby(["model", "source"], sort=False):
-        found = {row.dataset: row for row in part.itertuples()}
+        found = {row.dataset: row for row in rows_of(part)}
         cells = [
             Cell(around(found[name].mean_strokes, found[name].mean_strokes_se, 2))
             if name in found
@@ -96,7 +97,7 @@ def _stroke_claims(claims: pd.DataFrame) -> Table:
             Cell(row.measure), Cell(number(row.value, 2)), Cell(number(row.limit, 2)),
             verdict(row.holds == "yes"),
         ]
-        for row in said.itertuples()
+        for row in rows_of(said)
     ]  # fmt: skip
     return Table(
         "stroke-claims", "What the paper says of the number of strokes. It speaks of models "
@@ -139,7 +140,7 @@ def _silhouettes(found: pd.DataFrame, table: pd.DataFrame) -> Table:
     rows = []
     for _, part in found.groupby(["model", "source", "recipe", "dataset"], sort=False):
         first = part.iloc[0]
-        by_count = {row.clusters: row for row in part.itertuples()}
+        by_count = {row.clusters: row for row in rows_of(part)}
         known = (
             paper.SILHOUETTE.get(first.model) if first.source == first.dataset == "mnist" else None
         )
@@ -173,7 +174,7 @@ def _cluster_claims(said: pd.DataFrame) -> Table:
             Cell(row.claim), Cell(row.source), Cell("yes" if row.paper else "no"),
             Cell(number(row.value, 3)), Cell(number(row.against, 3)), verdict(bool(row.holds)),
         ]
-        for row in said.itertuples()
+        for row in rows_of(said)
     ]  # fmt: skip
     return Table(
         "cluster-claims", "That strokes cluster better than codes, for each pair of runs.",
@@ -242,7 +243,7 @@ def traces(of: Sources) -> Section:
                 Cell(percent(row.found)), Cell(percent(row.needless)),
                 Cell(number(row.chamfer_pixels, 2)), Cell(number(row.order_agreement, 2)),
             ]
-            for row in trace.means(table).itertuples()
+            for row in rows_of(trace.means(table))
         ]  # fmt: skip
         parts.append(Table(
             "trace", "Strokes found in scribbles. A true stroke is found when one that was drawn "

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from doodcli.experiments import probe
-from doodcli.pipeline.sections.common import ONESHOT_COLUMNS, Sources, kind, picture, recorded
+from doodcli.pipeline.sections.common import (
+    ONESHOT_COLUMNS,
+    Sources,
+    kind,
+    picture,
+    recorded,
+    rows_of,
+)
 from doodcli.report import paper
 from doodcli.report.document import (
     BAD,
@@ -68,7 +75,7 @@ def _table1(of: Sources, table: pd.DataFrame) -> Table:
     reported = {one.model: one.accuracy for one in paper.ONE_SHOT}["DooD"]
     official = (table.source == "reported").any()
     rows = []
-    for row in table.itertuples():
+    for row in rows_of(table):
         apart = NOTHING
         one_way = str(row.two_way) == "False"  # as the paper's
         if official and one_way and row.source == "measured" and row.model == "dood":
@@ -113,7 +120,7 @@ def _probe_table(table: pd.DataFrame) -> Table:
     targets = list(dict.fromkeys(found.target))
     groups = []
     for (model, source, _), part in found.groupby(["model", "source", "recipe"], sort=False):
-        mine = {row.target: row for row in part.itertuples()}
+        mine = {row.target: row for row in rows_of(part)}
         ours, theirs, apart = [], [], []
         for name in targets:
             row = mine.get(name)

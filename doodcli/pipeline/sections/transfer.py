@@ -14,6 +14,7 @@ from doodcli.pipeline.sections.common import (
     Sources,
     kind,
     picture,
+    rows_of,
     verdict,
 )
 from doodcli.report import paper
@@ -130,7 +131,7 @@ class Squares(NamedTuple):
     def _rows(self, model: str, source: str, figure: str, notes: list[str]) -> list[list[Cell]]:
         """Ours, the paper's, the difference, the error and the strokes of one run."""
         found = self.cells[(self.cells.model == model) & (self.cells.source == source)]
-        mine = {row.target: row for row in found.itertuples()}
+        mine = {row.target: row for row in rows_of(found)}
         known = {target: self._reported(model, source, target, figure) for target in self.targets}
         rows = [[Cell("ours"), *(self._ours(mine, model, source, t) for t in self.targets)]]
         if any(known.values()):
@@ -190,7 +191,7 @@ class Squares(NamedTuple):
     def _blank(self, source: str) -> list[list[Cell]]:
         """The page on which nothing is drawn."""
         pages = self.table[(self.table.model == "blank") & (self.table.source == source)]
-        found = {row.target: row for row in pages.itertuples()}
+        found = {row.target: row for row in rows_of(pages)}
         bounds = [
             Cell(number(found[t].iwae_nats), FAINT) if t in found else self._no_page()
             for t in self.targets
@@ -213,7 +214,7 @@ def _transfer_claims(claims: pd.DataFrame) -> Table:
             Cell(number(row.against)),
             Cell(around(row.value - row.against, row.se)), verdict(bool(row.holds)),
         ]
-        for row in claims.itertuples()
+        for row in rows_of(claims)
     ]  # fmt: skip
     return Table(
         "transfer-claims", "The claims of Section 3.1 about Fig. 4, one by one. ± is the standard "
