@@ -121,18 +121,20 @@ def _probe_table(table: pd.DataFrame) -> Table:
     groups = []
     for (model, source, _), part in found.groupby(["model", "source", "recipe"], sort=False):
         mine = {row.target: row for row in rows_of(part)}
-        ours, theirs, apart = [], [], []
+        ours: list[Cell] = []
+        theirs: list[Cell] = []
+        apart: list[Cell] = []
         for name in targets:
-            row = mine.get(name)
-            ours.append(
-                NOTHING
-                if row is None
-                else Cell(around(row.accuracy, row.se if pd.isna(row.std) else row.std, 3))
-            )
-            known = row is not None and pd.notna(row.paper_accuracy)
-            theirs.append(Cell(number(row.paper_accuracy, 2)) if known else NOTHING)
-            value = row.accuracy - row.paper_accuracy if known else 0.0
-            apart.append(Cell(signed(value, 3), kind(str(model), value)) if known else NOTHING)
+            cells = [NOTHING] * 3
+            if (row := mine.get(name)) is not None:
+                error = row.se if pd.isna(row.std) else row.std
+                cells[0] = Cell(around(row.accuracy, error, 3))
+                if pd.notna(row.paper_accuracy):
+                    value = row.accuracy - row.paper_accuracy
+                    cells[1] = Cell(number(row.paper_accuracy, 2))
+                    cells[2] = Cell(signed(value, 3), kind(str(model), value))
+            for column, cell in zip((ours, theirs, apart), cells, strict=True):
+                column.append(cell)
         rows = [[Cell("ours"), *ours]]
         if any(cell is not NOTHING for cell in theirs):
             rows += [[Cell("the authors'"), *theirs], [Cell("difference"), *apart]]
