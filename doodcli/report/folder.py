@@ -76,9 +76,9 @@ class Folder:
             self.broken[name] = "holds no row"
             return False
         # No remark is an empty text; in a CSV file it looks like a number that is missing.
-        self.tables[name] = (
-            frame.assign(remark=frame.remark.fillna("")) if "remark" in frame else frame
-        )
+        if "remark" in frame:
+            frame["remark"] = frame.remark.astype(object).where(frame.remark.notna(), "")
+        self.tables[name] = frame
         return True
 
     def json(self, name: str) -> Any:

@@ -100,7 +100,7 @@ def filled(folder: Path) -> Path:
     ]).to_csv(folder / "table1.csv", index=False)  # fmt: skip
     counts = [
         {"run": "r", "model": "dood", "source": "mnist", "dataset": name, "fingerprint": name,
-         "images": 100, "strokes": k, "share": share}
+         "images": 100, "strokes": k, "share": share, "remark": ""}
         for name, shares in (("mnist", (0.25, 0.75)), ("kmnist", (0.0, 1.0)))
         for k, share in enumerate(shares)
     ]  # fmt: skip
