@@ -14,14 +14,6 @@ if TYPE_CHECKING:
 
 MINUS = "−"
 
-PROVENANCE = {
-    "run", "seed", "preset", "pen", "place", "likelihood_family", "bound", "steps",
-    "training_images", "training_minutes", "training_device", "source_fingerprint",
-    "settings_hash", "weights", "precision", "training_git", "version", "git",
-    "target_fingerprint", "fingerprint", "recipe", "evaluation_seed", "device", "seconds",
-}  # fmt: skip
-"""Columns of a result that say how it was made."""
-
 
 def number(value: Any, digits: int = 0) -> str:
     """With commas and a real minus; – where there is none."""
@@ -46,17 +38,11 @@ def percent(share: float) -> str:
     return f"{number(100 * share, 1)} %"
 
 
-def any_cell(value: Any) -> str:
-    """A value of a table whose columns nobody knows."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or pd.isna(value):
-        return "–"
-    if isinstance(value, float):
-        if not math.isfinite(value) or value == int(value):
-            return number(value)
-        return number(value, max(1, 4 - math.floor(math.log10(abs(value)) + 1)))
-    return number(value) if isinstance(value, int) else str(value)
+def significant(value: float) -> str:
+    """Four digits at least, whatever its size."""
+    if not value or not math.isfinite(value):
+        return number(value)
+    return number(value, max(1, 3 - math.floor(math.log10(abs(value)))))
 
 
 def span(values: Iterable[Any], digits: int = 0) -> str:

@@ -105,7 +105,12 @@ def filled(folder: Path) -> Path:
         for k, share in enumerate(shares)
     ]  # fmt: skip
     pd.DataFrame(counts).to_csv(folder / "stroke_counts.csv", index=False)
-    fid = {"model": ["dood"], "dataset": ["mnist"], "fid_mean": [12.345], "floor": [1.5]}
+    judged = {
+        "dataset": "mnist", "kind": "prior", "run": "r", "features": "ink", "images": 500,
+        "drawn_by": "dood", "temperature": "1", "kid": 0.5, "precision": 0.25, "recall": 0.125,
+        "remark": "", "paper_fid": 0.134, "paper_fid_std": 0.013,
+    }  # fmt: skip
+    fid = [{**judged, "sample_seed": seed, "fid": value} for seed, value in ((0, 12.0), (1, 14.0))]
     pd.DataFrame(fid).to_csv(folder / "fid.csv", index=False)
     for stem in ("reconstruct", "transfer_dood", "stroke_counts"):
         figure(folder / stem)
@@ -222,8 +227,10 @@ def test_numbers_are_those_of_the_tables_beside_the_papers(made):
     assert made.page.rows("stroke-means", "dood, trained on mnist")[0][1:] == [
         "0.75 ± 0.04", "1.00 ± 0.00",
     ]  # fmt: skip
-    assert made.page.tables["fid"] == [
-        ["model", "dataset", "fid mean", "floor"], ["dood", "mnist", "12.35", "1.500"],
+    # Mean and deviation of two seeds.
+    assert made.page.rows("fid", "dood") == [
+        ["dood", "13.000 ± 1.414", "0.5000 ± 0.0000", "0.250 ± 0.000", "0.125 ± 0.000",
+         "0.134 ± 0.013"],
     ]  # fmt: skip
 
 
@@ -361,9 +368,10 @@ def test_the_page_is_made_again_exactly_when_what_it_reads_changed(tmp_path):
     (folder / "ledger.json").touch()
     assert done()
     table = pd.read_csv(folder / "fid.csv")
-    table.assign(floor=2.0).to_csv(folder / "fid.csv", index=False)
+    table.assign(recall=0.75).to_csv(folder / "fid.csv", index=False)
     assert not done()
-    assert "2" in Read((folder / "index.html").read_text(encoding="utf-8")).tables["fid"][1]
+    read = Read((folder / "index.html").read_text(encoding="utf-8"))
+    assert read.rows("fid", "dood")[0][4] == "0.750 ± 0.000"
     figure(folder / "strokes_dood")  # nobody had it when the page was made
     assert not done()
     (folder / "reconstruct.pdf").unlink()

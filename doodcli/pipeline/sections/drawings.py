@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from doodcli.experiments import clusters, strokes, trace
+from doodcli.experiments import clusters, fid, strokes, trace
 from doodcli.pipeline.sections.common import (
     CLUSTER_COLUMNS,
     CLUSTERS,
@@ -20,15 +20,17 @@ from doodcli.pipeline.sections.common import (
 )
 from doodcli.report import paper
 from doodcli.report.document import NOTHING, Cell, Group, Section, Table
-from doodcli.report.numbers import PROVENANCE, any_cell, around, facts, number, percent, signed
+from doodcli.report.numbers import around, facts, listed, number, percent, signed
 from doodcli.report.sketches import read_sketches
 
 if TYPE_CHECKING:
     from doodcli.report.document import Part
 
 
-ROWS = 60
-"""Of a table whose size nobody knows, the first so many are shown."""
+FID_COLUMNS = [
+    "dataset", "drawn_by", "kind", "run", "temperature", "features", "images", "sample_seed",
+    *fid.SEVERAL, "remark", "paper_fid", "paper_fid_std",
+]  # fmt: skip
 
 
 def reconstructions(of: Sources) -> Section:
@@ -210,21 +212,32 @@ def generation(of: Sources) -> Section:
 
 
 def _fid(of: Sources) -> list[Part]:
-    """Whatever columns it has."""
-    table = of.folder.table("fid.csv")
+    """Distances of samples from test images, means over sample seeds."""
+    table = of.folder.table("fid.csv", FID_COLUMNS)
     if table is None:
         expected = "fid" in of.expected.commands or not of.expected.profile
         return [of.expected.gap("FID of the samples", "fid", of.folder)] if expected else []
-    shown = table.drop(columns=[name for name in table if name in PROVENANCE])
-    shown = shown.dropna(axis=1, how="all")
-    rows = [[Cell(any_cell(value)) for value in row] for row in shown.head(ROWS).to_numpy(object)]
-    more = [f"The first {ROWS} of {len(table)} rows."] if len(table) > ROWS else []
+    found = fid.summary(table)
+    groups = [
+        Group(f"against {dataset}", [
+            [
+                Cell(str(row.drawn_by)), Cell(around(row.fid, row.fid_std, 3)),
+                Cell(around(row.kid, row.kid_std, 4)),
+                Cell(around(row.precision, row.precision_std, 3)),
+                Cell(around(row.recall, row.recall_std, 3)),
+                Cell(around(row.paper_fid, row.paper_fid_std, 3)),
+            ]
+            for row in rows_of(part)
+        ])
+        for dataset, part in found.groupby("dataset", sort=False)
+    ]  # fmt: skip
     return [Table(
-        "fid", "FID of samples: less is better. It depends on the number of pictures: compare it "
-        "with the floor, real against real. The paper's values are not comparable with FID as "
-        "others compute it.",
-        [str(name).replace("_", " ") for name in shown], [Group("", rows)], more, ["fid.csv"],
-        facts(table),
+        "fid", f"FID and KID of samples, less is better: {listed(table, 'images')} pictures a row, "
+        f"{listed(table, 'features')} features, ± standard deviation over sample seeds. FID "
+        "depends on the number of pictures: compare it with real against real. The paper's is on "
+        "another scale, so that there is no difference to speak of.",
+        ["drawn by", "FID", "KID", "precision", "recall", "the paper's FID"], groups,
+        files=["fid.csv"], facts=facts(table),
     )]  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from doodcli.report.document import (
     Section,
     Table,
 )
-from doodcli.report.numbers import any_cell, around, facts, listed, number, signed
+from doodcli.report.numbers import around, facts, listed, number, signed, significant
 
 if TYPE_CHECKING:
     from doodcli.report.document import Part
@@ -168,7 +168,7 @@ def training(of: Sources) -> Section:
     if curve is not None:
         rows = [
             [Cell(f"{row['model']}, {row['source']}"),
-             *(Cell(any_cell(float(row[name]))) for name in CURVE)]
+             *(Cell(significant(float(row[name]))) for name in CURVE)]
             for _, row in curve.iterrows()
         ]  # fmt: skip
         parts.append(Table(
