@@ -17,6 +17,7 @@ from doodcli.cli import (
     oneshot,
     probe,
     reconstruct,
+    report,
     reproduce,
     strokes,
     trace,
@@ -45,6 +46,7 @@ app.command()(transfer.transfer_grid)
 app.command()(oneshot.oneshot)
 app.command()(trace.trace)
 app.command()(reproduce.reproduce)
+app.command()(report.report)
 app.command()(export.export)
 app.command()(info.settings)
 app.add_typer(bench.app, name="bench")

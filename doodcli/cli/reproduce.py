@@ -61,6 +61,7 @@ def do(suite: Suite, tasks: list[Task], *, json_output: bool, quiet: bool, dry_r
     """Do the tasks, or show what would be done; exit code 1 when one failed."""
     from doodcli.learning.train import Stopped
     from doodcli.pipeline import engine
+    from doodcli.pipeline.reporting import PAGE
 
     ledger = engine.Ledger(suite.out / engine.LEDGER)
     if dry_run:
@@ -81,6 +82,8 @@ def do(suite: Suite, tasks: list[Task], *, json_output: bool, quiet: bool, dry_r
             line = f"{state:8s} {name:{width}s} {outcome.seconds.get(name, 0):6.0f} s"
             print(f"{line}  {outcome.reasons.get(name, '')}".rstrip())
         print(f"results are in {suite.out}")
+        if outcome.states.get("report") == engine.DONE:
+            print(suite.out / PAGE)
     if outcome.failed:
         options.say(f"dood: failed: {', '.join(outcome.failed)}")
         sys.exit(1)

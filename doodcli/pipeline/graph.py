@@ -16,7 +16,14 @@ from doodcli.experiments import generate, likelihood, strokes
 from doodcli.learning.checkpoints import write_text
 from doodcli.learning.runs import Run, open_run, run_name
 from doodcli.learning.train import Plan, train
-from doodcli.pipeline import classification, fidelity, grid, representation, tracing
+from doodcli.pipeline import (
+    classification,
+    fidelity,
+    grid,
+    reporting,
+    representation,
+    tracing,
+)
 from doodcli.pipeline.engine import Task
 from doodcli.pipeline.studies import (
     Amounts,
@@ -243,7 +250,8 @@ class Suite:
             *fidelity.tasks(self),
             *grid.tasks(self),
         ]
-        return [*self.training_tasks(), *exports, *experiments, *more]
+        every = [*self.training_tasks(), *exports, *experiments, *more]
+        return [*every, *reporting.tasks(self, every)]
 
     def _new_drawings(
         self, where: str, out: str

@@ -43,8 +43,7 @@ GAP = 0.08
 
 # Dashes hide what is not drawn yet.  They are in the keyframes alone, so that the page is whole
 # where there is no animation; opacity hides the round cap of a dash of no length.
-STYLE = """<style>
-@media (prefers-reduced-motion: no-preference) {
+MOTION = """@media (prefers-reduced-motion: no-preference) {
   .dood-draws path { animation: dood-draw linear backwards; }
 }
 @keyframes dood-draw {
@@ -52,8 +51,10 @@ STYLE = """<style>
   1% { opacity: 1; }
   to { stroke-dasharray: 1 2; stroke-dashoffset: 0; }
 }
-</style>
 """
+"""What moves `.dood-draws`, in CSS."""
+
+STYLE = f"<style>\n{MOTION}</style>\n"
 
 
 def drawing_svg(
@@ -89,6 +90,19 @@ def grid_svg(
     width = min(columns, len(drawings)) * step + step - side
     height = math.ceil(len(drawings) / columns) * step + step - side
     return _page(width, height, "", (STYLE if animated else "") + "".join(cells))
+
+
+def inline_svg(drawing: Paths, title: str) -> str:
+    """One drawing for a page of HTML that has :data:`MOTION` in its style: animated, in colours."""
+    side = CANVAS.width
+    body = _group(drawing, CANVAS, animated=True, coloured=True)
+    box = f'viewBox="0 0 {side} {side}" role="img" aria-label="{quoted(title)}"'
+    return f"<svg {box}>\n{body}</svg>\n"
+
+
+def quoted(text: str) -> str:
+    """Text for an attribute in double quotes."""
+    return _text(text).replace('"', "&quot;")
 
 
 def path_data(points: np.ndarray, sheet: Sheet = CANVAS) -> str:

@@ -218,13 +218,15 @@ def test_reproduce_makes_every_table_and_picture_and_then_rests(capsys, tmp_path
                  "strokes.csv", "strokes.tex", "strokes_dood.png", "strokes_air.pdf",
                  "probe.csv", "probe.tex", "fid.csv", "fid.tex",
                  "trace.csv", "trace.tex", "trace.svg", "trace.png", "trace.pdf",
-                 "models/compare.png", "models/compare.pdf", "models/reconstruct.csv"):  # fmt: skip
+                 "models/compare.png", "models/compare.pdf", "models/reconstruct.csv",
+                 "animations.json", "index.html", "report.tex"):  # fmt: skip
         assert (results / name).stat().st_size > 0
     after = json.loads(dood(capsys, "reproduce", "--profile", "tiny", "--dry-run").out)
     assert {row["state"] for row in after} == {"done"}
     (results / "stroke_claims.csv").unlink()
     again = dood(capsys, "reproduce", "--profile", "tiny", "--device", "cpu")
     assert again.err.count("done before") == len(after) - 1
+    assert again.out.splitlines()[-1] == "results/tiny/index.html"
     assert (results / "stroke_claims.csv").exists()
     # Results that came without their runs: the runs are made again.  A blank page needs none.
     shutil.rmtree(tmp_path / "runs")

@@ -1,0 +1,119 @@
+"""What a profile's results should hold, by name, and the commands that make what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from doodcli.data.registry import short
+from doodcli.learning.train import Plan
+from doodcli.pipeline import grid
+from doodcli.report.document import Gap
+
+if TYPE_CHECKING:
+    from doodcli.pipeline.graph import Suite, Training
+    from doodcli.report.folder import Folder
+
+FILES = {
+    "compare": ("models/compare.png",),
+    "samples": ("samples.csv", "samples.png"),
+    "samples-paper": ("samples-paper.csv", "samples-paper.png"),
+    "complete": ("completions.csv", "completions.png"),
+    "strokes": ("stroke_counts.csv", "stroke_counts.png"),
+    "clusters": ("strokes.csv",),
+    "oneshot": ("table1.csv", "oneshot.png"),
+    "animations": ("animations.json",),
+}
+"""Files without which a task is not done; of another task NAME this is NAME.csv."""
+
+
+class Expected(NamedTuple):
+    """What should be there; without a profile, nothing is."""
+
+    profile: str
+    """"" of a folder that is no profile's"""
+    trainings: list[Training]
+    targets: list[str]
+    """of the grid"""
+    commands: dict[str, str]
+    """by task, in order"""
+
+    @staticmethod
+    def of(suite: Suite) -> Expected:
+        """The items of a suite, as they would be made in the project's folder.
+
+        Where the results and the data are on this machine is not said.
+        """
+        home = dataclasses.replace(
+            suite, out=Path("results") / suite.name, plan=Plan(Path("runs")), may_train=True
+        )
+        names = [short(name) for name in grid.targets(suite.profile.targets)]
+        commands = {task.name: task.command for task in home.tasks() if task.name != "report"}
+        return Expected(suite.name, home.trainings, names, commands)
+
+    @staticmethod
+    def nothing() -> Expected:
+        """Of a folder about which nothing is known."""
+        return Expected("", [], [], {})
+
+    def command(self, names: str) -> str:
+        """What makes some tasks and what they need."""
+        only = f"'{names}'" if "*" in names else names
+        return f"dood reproduce --profile {self.profile} --only {only}" if self.profile else ""
+
+    def gap(self, what: str, task: str, folder: Folder) -> Gap:
+        """That something is missing, and why, if its files are there."""
+        reasons = [
+            f"{name} {folder.broken[name]}" for name in _files(task) if name in folder.broken
+        ]
+        known = task in self.commands
+        return Gap(what, task, self.command(task) if known else "", "; ".join(reasons))
+
+
+def gaps(folder: Folder, expected: Expected) -> list[Gap]:
+    """The tasks that were not done: not run, or failed.
+
+    What waits for a training is one item with it, as are the cells of a run.
+    """
+    waiting: dict[str, list[str]] = {what.name: [] for what in expected.trainings}
+    found, untrained = [], []
+    for task in expected.commands:
+        if _is_done(task, folder):
+            continue
+        owner = next((name for name in waiting if _is_of(task, name)), None)
+        if owner is None:
+            found.append(expected.gap("", task, folder))
+        elif task.startswith("train-"):
+            untrained.append(owner)
+        else:
+            waiting[owner].append(task)
+    for owner, tasks in waiting.items():
+        names = [f"train-{owner}"] if owner in untrained else []
+        cells = [task for task in tasks if task.startswith("cell-")]
+        names += [f"cell-{owner}-*"] if len(cells) > 1 else cells
+        names += [task for task in tasks if task not in cells]
+        if names:
+            what = f"{len(cells)} cell{'s' * (len(cells) != 1)} of Fig. 4" if cells else ""
+            found.append(Gap(what, ", ".join(names), expected.command(",".join(names))))
+    return found
+
+
+def _is_of(task: str, run: str) -> bool:
+    return task in (f"train-{run}", f"export-{run}") or task.startswith(f"cell-{run}-")
+
+
+def _is_done(task: str, folder: Folder) -> bool:
+    kind, _, rest = task.partition("-")
+    if kind == "train":
+        return folder.has(f"run-{rest}.json")
+    if kind == "export":
+        facts = folder.json(f"run-{rest}.json") or {}
+        return folder.has(f"weights/{facts.get('run')}/run.json")
+    if kind in ("cell", "blank"):
+        return folder.has(f"cells/{rest if kind == 'cell' else task}.csv")
+    return all(folder.has(name) and name not in folder.broken for name in _files(task))
+
+
+def _files(task: str) -> tuple[str, ...]:
+    return FILES.get(task, (f"{task}.csv",))
