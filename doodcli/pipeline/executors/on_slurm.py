@@ -54,9 +54,8 @@ class OnSlurm:
                 f"--executor slurm: there is no Slurm here ({error}); give the command where "
                 "sbatch works, or choose --executor local or ray"
             ) from None
-        self.queue.update_parameters(
-            timeout_min=MINUTES, cpus_per_task=self.cpus, gpus_per_node=int(asked.gpus or 0)
-        )
+        gpus = {} if asked.gpus is None else {"gpus_per_node": int(asked.gpus)}
+        self.queue.update_parameters(timeout_min=MINUTES, cpus_per_task=self.cpus, **gpus)
         self.running: dict[submitit.Job[Result], str] = {}
 
     def submit(self, task: Task) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
+from multiprocessing import active_children
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -24,54 +23,52 @@ PATIENCE = 60.0
 """Seconds in which a training that is stopped may save."""
 
 
-class Worker:
-    """One process, alone in its pool: if it dies, it takes no other task with it."""
-
-    def __init__(self, threads: int) -> None:
-        # The threads of libraries that read this when they are loaded.
-        env = {"OMP_NUM_THREADS": str(threads)}
-        self.pool = ProcessPoolExecutor(1, env=env, initializer=_follow, initargs=(os.getpid(),))
-        self.pid = self.pool.submit(os.getpid).result()
-
-
 class Pool:
-    """As many processes as tasks at once, each with its share of the cores."""
+    """As many processes as tasks at once, each with its share of the cores.
+
+    Each is alone in an executor of its own: if it dies, it takes no other task with it.
+    """
 
     def __init__(self, asked: Resources, jobs: Jobs) -> None:
         self.room, self.jobs = asked.room, jobs
         # torch knows of $OMP_NUM_THREADS, joblib of the limits of a container.
         share = joblib.cpu_count() // int(asked.room)
         self.threads = max(1, min(torch.get_num_threads(), share))
-        self.idle: list[Worker] = []
-        self.running: dict[Future[Result], tuple[str, Worker]] = {}
+        self.idle: list[ProcessPoolExecutor] = []
+        self.running: dict[Future[Result], tuple[str, ProcessPoolExecutor]] = {}
 
     def submit(self, task: Task) -> None:
         """Give it to a process that is idle, or to a new one."""
-        worker = self.idle.pop() if self.idle else Worker(self.threads)
-        future = worker.pool.submit(self.jobs.of(task, self.threads))
-        self.running[future] = task.name, worker
+        process = self.idle.pop() if self.idle else self._process()
+        future = process.submit(self.jobs.of(task, self.threads))
+        self.running[future] = task.name, process
 
     def finished(self) -> dict[str, Result]:
         """Wait for the first that is over."""
         results = {}
         for future in wait(self.running, return_when=FIRST_COMPLETED).done:
-            name, worker = self.running.pop(future)
+            name, process = self.running.pop(future)
             try:
                 results[name] = future.result()
-                self.idle.append(worker)
+                self.idle.append(process)
             except Exception as error:  # it was killed, or out of memory: the others go on
                 results[name] = Result(FAILED, f"its process died ({type(error).__name__})")
-                worker.pool.shutdown(wait=False, kill_workers=True)
+                process.shutdown(wait=False, kill_workers=True)
         return results
 
     def close(self) -> None:
         """Stop what runs; a training saves first."""
-        for _, worker in self.running.values():
-            with suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGTERM)
-        wait(self.running, PATIENCE)
-        for worker in [*self.idle, *(worker for _, worker in self.running.values())]:
-            worker.pool.shutdown(kill_workers=True)
+        if self.running:
+            for process in active_children():
+                process.terminate()
+            wait(self.running, PATIENCE)
+        for pool in [*self.idle, *(pool for _, pool in self.running.values())]:
+            pool.shutdown(kill_workers=True)
+
+    def _process(self) -> ProcessPoolExecutor:
+        # Libraries read the number of their threads when they are loaded.
+        env = {"OMP_NUM_THREADS": str(self.threads)}
+        return ProcessPoolExecutor(1, env=env, initializer=_follow, initargs=(os.getpid(),))
 
 
 def _follow(parent: int) -> None:
