@@ -73,9 +73,12 @@ def reproduce(
     from doodcli.pipeline.graph import profile as profile_of
 
     asked = checked(Resources(executor, jobs, cpus_per_task, gpus_per_task))
-    # What devices there are, other machines know themselves.
-    device_name = options.device(device) if executor == LOCAL else device
-    plan = Plan(runs, data_root=data_root, device=device_name)
+    if executor == LOCAL:
+        device = options.device(device)
+    elif device == "auto" and gpus_per_task is None:
+        # Ray does not hide what a task did not ask for.
+        device = "cpu"
+    plan = Plan(runs, data_root=data_root, device=device)
     suite = Suite(
         profile, profile_of(profile), out / profile, plan, (seed,), seed, progress(quiet),
         tuple(assignments or ()),

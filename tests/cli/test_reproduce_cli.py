@@ -96,8 +96,13 @@ def test_options_of_a_cluster_are_refused_without_one(capsys, monkeypatch, tmp_p
 
 
 def test_without_a_cluster_ray_is_told_how_to_start_one(capsys, tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="ray is not installed")
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+
+    # Ray looks at all processes of the machine, and one may well be of a cluster.
+    def init(address, **_):
+        assert address == "auto"
+        raise ConnectionError("Could not find any running Ray instance.\nMore of it.")
+
+    monkeypatch.setattr(ray, "init", init)
     made = dood(capsys, "reproduce", "--profile", "tiny", "--out", tmp_path, "--executor", "ray")
-    refused(made, "--executor ray", "ray start --head", "$RAY_ADDRESS")
+    refused(made, "--executor ray", "any running Ray", "ray start --head", "$RAY_ADDRESS")

@@ -266,7 +266,7 @@ def test_slurm_is_asked_for_what_a_task_takes(tmp_path, monkeypatch):
     asked = Resources("slurm", cpus=3, gpus=2.0)
     executor = OnSlurm(asked, Jobs(tiny(tmp_path), tmp_path, of_nobody))
     executor.submit(named("training"))
-    (script,) = (tmp_path / "runs" / "slurm").glob("*submission*.sh")
+    script = tmp_path / "runs" / "slurm" / "12_submission.sh"
     lines = script.read_text().splitlines()
     for line in ("--cpus-per-task=3", "--gpus-per-node=2", "--job-name=dood-training",
                  "--time=1440"):  # fmt: skip

@@ -51,7 +51,8 @@ def environment(**more: str) -> dict[str, str]:
     """One thread, as rounding depends on their number; this checkout; and Ray tells nobody."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return os.environ | {
-        "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0", **more,
+        "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0", **more,
     }  # fmt: skip
 
 
