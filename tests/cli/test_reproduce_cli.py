@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -104,5 +105,18 @@ def test_without_a_cluster_ray_is_told_how_to_start_one(capsys, tmp_path, monkey
         raise ConnectionError("Could not find any running Ray instance.\nMore of it.")
 
     monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     made = dood(capsys, "reproduce", "--profile", "tiny", "--out", tmp_path, "--executor", "ray")
     refused(made, "--executor ray", "any running Ray", "ray start --head", "$RAY_ADDRESS")
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="ray is not installed")
+    with socket.socket() as probe:  # bound, and nobody listens
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        made = dood(
+            capsys, "reproduce", "--profile", "tiny", "--out", tmp_path, "--executor", "ray"
+        )
+    refused(made, f"$RAY_ADDRESS {address}", "no cluster to join", "ray start --head")

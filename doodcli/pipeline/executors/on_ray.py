@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -21,10 +23,15 @@ PATIENCE = 60.0
 """Seconds in which a training that is stopped may save."""
 
 
+SECONDS = 10.0
+"""For the head of a cluster to answer."""
+
+
 class OnRay:
     """The cluster that runs here, or that $RAY_ADDRESS names."""
 
     def __init__(self, asked: Resources, jobs: Jobs) -> None:
+        _refuse_silence(os.environ.get("RAY_ADDRESS", ""))
         try:
             # "auto" joins a cluster, and never starts one.
             ray.init(address="auto", logging_level=logging.WARNING)
@@ -73,6 +80,20 @@ class OnRay:
                 raise InputError(
                     f"{option} {least:g}: no node of the cluster has so many; the most is {most:g}"
                 )
+
+
+def _refuse_silence(address: str) -> None:
+    """InputError where nothing answers: Ray itself would ask for many minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or "//" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"$RAY_ADDRESS {address}: there is no cluster to join ({error}); start one with "
+            "`ray start --head`, or unset it"
+        ) from None
 
 
 @ray.remote
