@@ -209,12 +209,11 @@ def run(
                 running.add(task.name)
             else:
                 results[task.name] = result
-                tell(f"{task.name}: {_in_words(result)}")
+                tell(f"{task.name}: {_in_words(result, 'done before')}")
         for name, result in executor.finished().items() if running else ():
             running.remove(name)
             results[name] = result
-            if result.state == FAILED:
-                tell(f"{name}: {_in_words(result)}")
+            tell(f"{name}: {_in_words(result, f'done, {result.seconds:.0f} s')}")
     order = [task.name for task in tasks]
     return Outcome(
         {name: results[name].state for name in order},
@@ -272,8 +271,8 @@ def _failure(error: Exception) -> Result:
     return Result(FAILED, f"{type(error).__name__}: {error}")
 
 
-def _in_words(result: Result) -> str:
-    return "done before" if result.state == DONE else f"{result.state}: {result.reason}"
+def _in_words(result: Result, done: str) -> str:
+    return done if result.state == DONE else f"{result.state}: {result.reason}"
 
 
 def _digest(value: Any) -> str:
