@@ -72,7 +72,7 @@ class Job:
             suite = replace(self.suite, plan=plan, listener=self.listener(self.task))
             (task,) = [task for task in suite.tasks() if task.name == self.task]
             return attempt(task, Ledger(suite.out / LEDGER))
-        except InputError as error:
+        except Exception as error:  # no such device there, or other code
             return Result(FAILED, f"{type(error).__name__}: {error}")
         except Stopped:
             return Result(FAILED, "was stopped by a signal, and saved")
