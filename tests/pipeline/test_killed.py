@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -13,7 +12,8 @@ import time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from random import Random
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -29,6 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ONLY = "train-air-*,cell-dood-digits-*,cell-dood-eg-*,fig1,fig6,strokes"
 """Trainings of all six models, tables of one run and of all, pictures."""
+
+TASKS = 14
+"""That these are, with what they need."""
 
 PATIENCE = 900.0
 """Seconds that anything may take on a machine that is busy."""
@@ -69,13 +72,11 @@ def started(folder: Path, *options: str, **more: str) -> Iterator[subprocess.Pop
         yield process
 
 
-def finish(folder: Path, *options: str, **more: str) -> float:
-    """Run it to its end; returns its seconds without the imports."""
+def finish(folder: Path, *options: str, **more: str) -> None:
+    """Run it to its end."""
     with started(folder, *options, **more) as process:
-        began = time.monotonic()
         _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
-        return time.monotonic() - began
 
 
 def tables(folder: Path) -> dict[str, pd.DataFrame]:
@@ -96,42 +97,57 @@ def same(folder: Path, other: Path) -> None:
     assert not [path for path in (folder / "results").rglob(".*.part*") if path.is_file()]
 
 
-class Undisturbed(NamedTuple):
-    folder: Path
-    seconds: float
+def done(folder: Path) -> int:
+    """How many tasks the ledger holds."""
+    return len(Ledger(folder / "results" / "tiny" / LEDGER).entries)
+
+
+def wait_until_done(folder: Path, tasks: int, process: subprocess.Popen[str]) -> None:
+    """Until so many tasks are done, of one that is still at work."""
+    deadline = time.monotonic() + PATIENCE
+    while done(folder) < tasks:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Undisturbed:
+def undisturbed(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    seconds = finish(folder, "--jobs", "1")
+    finish(folder, "--jobs", "1")
+    assert done(folder) == TASKS
     assert {"cells/dood-digits-s0-digits.csv", "reconstruct.csv", "samples-paper.csv",
             "stroke_counts.csv"} <= set(tables(folder))  # fmt: skip
-    return Undisturbed(folder, seconds)
+    return folder
 
 
 def test_killed_at_three_random_moments_it_ends_with_the_same_tables(undisturbed, tmp_path):
-    moments = random.Random(5)
-    for jobs in ("1", "2", "2"):
-        with started(tmp_path / "killed", "--jobs", jobs) as process:
-            # Three thirds cannot be the whole, since what was begun is begun again.
-            time.sleep(moments.uniform(0, undisturbed.seconds / 3))
+    folder, random = tmp_path / "killed", Random(5)
+    # So many tasks are done, and others begun: how long they take, a busy machine decides.
+    moments = sorted(random.sample(range(TASKS - 4), 3))
+    for jobs, tasks in zip(("1", "2", "2"), moments, strict=True):
+        with started(folder, "--jobs", jobs) as process:
+            wait_until_done(folder, tasks, process)
+            time.sleep(random.uniform(0, 0.5))
             process.kill()
         assert process.returncode == -signal.SIGKILL
-    finish(tmp_path / "killed", "--jobs", "2")
-    same(tmp_path / "killed", undisturbed.folder)
+        assert done(folder) < TASKS
+    finish(folder, "--jobs", "2")
+    same(folder, undisturbed)
 
 
 def test_stopped_by_sigterm_it_says_so_and_goes_on(undisturbed, tmp_path):
-    with started(tmp_path / "stopped", "--jobs", "2") as process:
-        time.sleep(undisturbed.seconds / 4)
+    folder = tmp_path / "stopped"
+    with started(folder, "--jobs", "2") as process:
+        wait_until_done(folder, 3, process)
         process.terminate()
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM, said
     assert "the same command goes on from here" in said
     assert "Traceback" not in said
-    finish(tmp_path / "stopped", "--jobs", "2")
-    same(tmp_path / "stopped", undisturbed.folder)
+    assert done(folder) < TASKS
+    finish(folder, "--jobs", "2")
+    same(folder, undisturbed)
 
 
 # --------------------------------------------------------------------------- a Ray cluster
@@ -225,4 +241,4 @@ def test_a_node_that_is_killed_loses_nothing(undisturbed, tmp_path):
         _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
         assert lost in Ledger(ledger).entries
-    same(tmp_path / "ray", undisturbed.folder)
+    same(tmp_path / "ray", undisturbed)
