@@ -5,7 +5,7 @@ ALIASES = {
     "fig3": ("reconstruct", "compare"),
     "fig4": ("transfer",),
     "fig5": ("clusters",),
-    "fig6": ("samples", "samples-paper"),
+    "fig6": ("samples", "samples-paper", "fid"),
     "fig7": ("exemplars",),
     "fig8": ("complete",),
     "table1": ("oneshot",),

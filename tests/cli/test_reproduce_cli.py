@@ -23,7 +23,7 @@ def test_the_papers_names_stand_for_tasks(capsys, tmp_path):
     assert set(rows) - trainings == {"complete", "oneshot"}
     assert len(trainings) == 6
     rows, _ = shown(capsys, "--profile", "tiny", "--only", "fig6,train-air-*", "--out", tmp_path)
-    assert {"samples", "samples-paper", "train-air-difference-digits-s0"} <= set(rows)
+    assert {"samples", "samples-paper", "fid", "train-air-difference-digits-s0"} <= set(rows)
     assert "complete" not in rows
     rows, _ = shown(capsys, "--profile", "tiny", "--only", "ablations", "--out", tmp_path)
     assert {"transfer", "cell-dood-eg-digits-s0-scribbles"} <= set(rows)

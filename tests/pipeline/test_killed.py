@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ONLY = "train-air-*,cell-dood-digits-*,cell-dood-eg-*,fig1,fig6,strokes"
+ONLY = "train-air-*,cell-dood-digits-*,cell-dood-eg-*,fig1,samples*,strokes"
 """Trainings of all six models, tables of one run and of all, pictures."""
 
 TASKS = 14
