@@ -12,10 +12,10 @@ STAMP = $(VENV)/.installed
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL = help
-.PHONY: help setup test reproduce lint format clean
+.PHONY: help setup test test-slow reproduce lint format clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PYTHON=$(PYTHON)  interpreter that a new virtual environment is made with (3.11 or newer)"
 	@echo "  VENV=$(VENV)  PROFILE=$(PROFILE)  DATA=folder of data sets  ARGS=further arguments"
@@ -24,6 +24,9 @@ setup: $(STAMP) ## Make the virtual environment, or bring it up to date
 
 test: $(STAMP) ## Run the tests (ARGS go to pytest)
 	$(BIN)/pytest $(ARGS)
+
+test-slow: $(STAMP) ## Run the tests that kill what runs: minutes (ARGS go to pytest)
+	$(BIN)/pytest -m slow $(ARGS)
 
 reproduce: $(STAMP) ## Run the experiments of PROFILE, on the data in DATA; writes results/PROFILE
 	$(BIN)/dood reproduce --profile $(PROFILE) $(if $(DATA),--data-root '$(DATA)') $(ARGS)
@@ -58,5 +61,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "$(PYTHON) -m venv $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@touch $@.part
 	$(PIP_INSTALL) setuptools
-	$(PIP_INSTALL) --no-build-isolation -e '.[fid,dev]'
+	$(PIP_INSTALL) --no-build-isolation -e '.[fid,cluster,dev]'
 	@mv $@.part $@

@@ -1,4 +1,4 @@
-"""What a device is called, for the record beside a number, and how the processor is used well."""
+"""Which device there is, what it is called, and how the processor is used well."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import platform
 from pathlib import Path
+
+from doodcli.errors import InputError
 
 
 def device_name(device: str) -> str:
@@ -38,3 +40,22 @@ def keep_freed_memory() -> None:
         mallopt(MMAP_THRESHOLD, 32 * MEBIBYTE)
         mallopt(TRIM_THRESHOLD, 1024 * MEBIBYTE)
         mallopt(TOP_PAD, 64 * MEBIBYTE)
+
+
+def usable(name: str) -> str:
+    """A device that is there: `auto` is the accelerator if there is one.  Else InputError.
+
+    Every command that computes asks here, so here the processor's memory is set up too.
+    """
+    import torch  # noqa: PLC0415
+
+    keep_freed_memory()
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise InputError(
+            f"--device {name}: this machine has no such device; use cpu or auto"
+        ) from None
+    return name

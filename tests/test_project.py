@@ -132,13 +132,17 @@ def test_make_alone_lists_every_target(make: Make) -> None:
     assert phony is not None
     run = make()
     assert run.returncode == 0, run.stderr
-    assert re.findall(r"^ +make (\w+) +\S", run.stdout, re.M) == phony[1].split()
+    assert re.findall(r"^ +make ([\w-]+) +\S", run.stdout, re.M) == phony[1].split()
 
 
 @needs_make
 @pytest.mark.parametrize(
     ("target", "command"),
-    [("test", "pytest"), ("reproduce", "dood reproduce --profile smoke")],
+    [
+        ("test", "pytest"),
+        ("test-slow", "pytest -m slow"),
+        ("reproduce", "dood reproduce --profile smoke"),
+    ],
 )
 def test_a_missing_environment_is_made_first(make: Make, target: str, command: str) -> None:
     plan = make("-n", target)

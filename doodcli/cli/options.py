@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from doodcli.devices import usable as device
 from doodcli.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,27 +71,6 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     if not all(item.isascii() and item.isdigit() and int(item) < 2**32 for item in items):
         raise InputError(f"{option} {text}: must be whole numbers from 0 with commas between")
     return tuple(dict.fromkeys(map(int, items)))
-
-
-def device(name: str) -> str:
-    """A device that is there: `auto` is the accelerator if there is one.  Else InputError.
-
-    Every command that computes asks here, so here the processor's memory is set up too.
-    """
-    import torch
-
-    from doodcli.devices import keep_freed_memory
-
-    keep_freed_memory()
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise InputError(
-            f"--device {name}: this machine has no such device; use cpu or auto"
-        ) from None
-    return name
 
 
 def settings_from(

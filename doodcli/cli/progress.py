@@ -54,14 +54,15 @@ class SilentProgress(Listener):
 class PlainProgress(SilentProgress):
     """A line now and then."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, before: str = "") -> None:
+        """`before` every line."""
         super().__init__()
-        self.seconds, self.last = seconds, 0.0
+        self.seconds, self.last, self.before = seconds, 0.0, before
 
     def started(self, path: Path, trainer: Trainer) -> None:
         """Where the run lives and where it stands."""
         super().started(path, trainer)
-        self.console.print(_standing(path, trainer), markup=False)
+        self.console.print(f"{self.before}{_standing(path, trainer)}", markup=False)
 
     def row(self, row: dict[str, float], trainer: Trainer) -> None:
         """A line, if the last one is long enough ago."""
@@ -70,7 +71,7 @@ class PlainProgress(SilentProgress):
             share = f"{100 * min(1, trainer.done):.0f}%"
             left = trainer.seconds * (1 / min(1.0, trainer.done) - 1) / 60
             text = f"{share} step {row['step']:.0f}  {summary(row)}  {left:.1f} min left"
-            self.console.print(text, markup=False)
+            self.console.print(f"{self.before}{text}", markup=False)
 
 
 class LiveProgress(SilentProgress):

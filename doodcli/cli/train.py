@@ -110,3 +110,10 @@ def progress(quiet: bool) -> Any:
     if quiet:
         return SilentProgress()
     return LiveProgress() if sys.stderr.isatty() else PlainProgress(PLAIN_SECONDS)
+
+
+def plain_progress(quiet: bool, name: str) -> Any:
+    """The listener of a training that is not the only one: its lines begin with its name."""
+    from doodcli.cli.progress import PlainProgress, SilentProgress
+
+    return SilentProgress() if quiet else PlainProgress(PLAIN_SECONDS, f"{name}: ")

@@ -2,7 +2,8 @@
 
 A task is done when the ledger holds its key and its files are still what they were then.  The
 key is settings, data, weights and a version constant of the experiment, not the commit.  Nothing
-else in the project skips, resumes or counts failures.
+else in the project skips, resumes or counts failures.  Where a task runs is an executor's business
+(`pipeline/executors`): this process, others, or other machines.
 """
 
 from __future__ import annotations
@@ -13,19 +14,29 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from doodcli.errors import InputError
 from doodcli.learning.checkpoints import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 LEDGER = "ledger.json"
 """Name of the ledger in a folder of results."""
 
 DONE, MISSING, FAILED, BLOCKED = "done", "missing", "failed", "blocked"
+
+
+class Size(NamedTuple):
+    """How much work a task is, for an estimate of its time."""
+
+    kind: str
+    """tasks of a kind take as long as their amounts are large"""
+    amount: float
+    seconds: float | None = None
+    """where its settings say how long it takes"""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,31 @@ class Task:
     needs: tuple[str, ...] = ()
     soft: tuple[str, ...] = ()
     """comes after these too, but makes do with those of them that did not fail"""
+    size: Size | None = None
+
+
+class Result(NamedTuple):
+    """What became of a task."""
+
+    state: str
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class Executor(Protocol):
+    """Where tasks run."""
+
+    room: float
+    """how many tasks it takes at once"""
+
+    def submit(self, task: Task) -> None:
+        """Take a task whose needs are done."""
+
+    def finished(self) -> dict[str, Result]:
+        """Wait until something that was submitted is over; what is, by name."""
+
+    def close(self) -> None:
+        """Stop what runs."""
 
 
 @dataclass
@@ -89,6 +125,13 @@ class Ledger:
         except InputError:
             return False
 
+    def seconds(self, task: Task) -> float | None:
+        """How long the task took the last time, whatever its key was then."""
+        try:
+            return float(self.entries[task.name]["seconds"])
+        except (TypeError, LookupError, ValueError):
+            return None
+
     def enter(self, task: Task, files: Sequence[Path], seconds: float) -> None:
         """Record a task that was done just now."""
         root = self.path.parent
@@ -103,22 +146,30 @@ class Ledger:
             write_text(self.path, json.dumps(self.entries, indent=1, sort_keys=True) + "\n")
 
 
-def only(tasks: Sequence[Task], names: Sequence[str]) -> list[Task]:
+def only(
+    tasks: Sequence[Task], names: Sequence[str], aliases: Mapping[str, Sequence[str]] | None = None
+) -> list[Task]:
     """The tasks of these names, which may be patterns as in `train-*`, and what they need.
 
-    InputError for a name that no task has.
+    `aliases` are other names for some of the tasks.  InputError for a name that no task has.
     """
+    aliases = aliases or {}
     chosen: set[str] = set()
     for name in names:
-        found = set(fnmatch.filter([task.name for task in tasks], name))
+        patterns = aliases.get(name, [name])
+        found = {task.name for task in tasks for one in patterns if fnmatch.fnmatch(task.name, one)}
         if not found:
-            known = ", ".join(task.name for task in tasks)
-            raise InputError(f"--only {name}: no such task; choose from {known}")
+            raise InputError(f"--only {name}: no such task; choose from {_known(tasks, aliases)}")
         chosen |= found
     for task in reversed(tasks):  # what is needed comes before what needs it
         if task.name in chosen:
             chosen.update(task.needs, task.soft)
     return [task for task in tasks if task.name in chosen]
+
+
+def _known(tasks: Sequence[Task], aliases: Mapping[str, Sequence[str]]) -> str:
+    names = ", ".join(task.name for task in tasks)
+    return f"{names}, or by the paper's names {', '.join(aliases)}" if aliases else names
 
 
 def plan(tasks: Sequence[Task], ledger: Ledger) -> Outcome:
@@ -131,33 +182,97 @@ def plan(tasks: Sequence[Task], ledger: Ledger) -> Outcome:
     return outcome
 
 
-def run(tasks: Sequence[Task], ledger: Ledger, tell: Callable[[str], None]) -> Outcome:
-    """Do what is missing, in order; a task that fails does not stop those that do not need it."""
-    outcome = Outcome()
-    for task in tasks:
-        broken = [need for need in task.needs if outcome.states[need] in (FAILED, BLOCKED)]
-        if broken:
-            outcome.states[task.name] = BLOCKED
-            outcome.reasons[task.name] = f"needs {', '.join(broken)}"
-            continue
-        _do(task, ledger, outcome, tell)
-    return outcome
+def run(
+    tasks: Sequence[Task],
+    ledger: Ledger,
+    tell: Callable[[str], None],
+    executor: Executor | None = None,
+) -> Outcome:
+    """Do what is missing; a task that fails does not stop those that do not need it.
+
+    Of the tasks whose needs are settled, those that come first are submitted first.
+    """
+    executor = executor or Here(ledger)
+    results: dict[str, Result] = {}
+    waiting, running = list(tasks), set[str]()
+    while waiting or running:
+        for task in list(waiting):
+            if len(running) >= executor.room:
+                break
+            if any(need not in results for need in (*task.needs, *task.soft)):
+                continue
+            waiting.remove(task)
+            result = _settled(task, ledger, results)
+            if result is None:
+                tell(f"{task.name}: {task.command}")
+                executor.submit(task)
+                running.add(task.name)
+            else:
+                results[task.name] = result
+                tell(f"{task.name}: {_in_words(result, 'done before')}")
+        for name, result in executor.finished().items() if running else ():
+            running.remove(name)
+            results[name] = result
+            tell(f"{name}: {_in_words(result, f'done, {result.seconds:.0f} s')}")
+    order = [task.name for task in tasks]
+    return Outcome(
+        {name: results[name].state for name in order},
+        {name: results[name].reason for name in order if results[name].reason},
+        {name: results[name].seconds for name in order},
+    )
 
 
-def _do(task: Task, ledger: Ledger, outcome: Outcome, tell: Callable[[str], None]) -> None:
+def _settled(task: Task, ledger: Ledger, results: Mapping[str, Result]) -> Result | None:
+    """What becomes of a task without doing it; None if it must be done."""
+    broken = [need for need in task.needs if results[need].state != DONE]
+    if broken:
+        return Result(BLOCKED, f"needs {', '.join(broken)}")
+    try:
+        return Result(DONE) if ledger.is_done(task) else None
+    except Exception as error:  # its key could not be computed
+        return _failure(error)
+
+
+def attempt(task: Task, ledger: Ledger) -> Result:
+    """Do a task in this process, and record it."""
     began = time.monotonic()
     try:
-        if ledger.is_done(task):
-            tell(f"{task.name}: done before")
-        else:
-            tell(f"{task.name}: {task.command}")
+        # Whoever tried before may have been lost after the work, before it could say so.
+        if not ledger.is_done(task):
             ledger.enter(task, task.work(), time.monotonic() - began)
-        outcome.states[task.name] = DONE
+        return Result(DONE, "", time.monotonic() - began)
     except Exception as error:  # whatever broke it, the tasks that do not need it go on
-        outcome.states[task.name] = FAILED
-        outcome.reasons[task.name] = f"{type(error).__name__}: {error}"
-        tell(f"{task.name}: failed: {error}")
-    outcome.seconds[task.name] = time.monotonic() - began
+        return _failure(error)._replace(seconds=time.monotonic() - began)
+
+
+class Here:
+    """In this process, one task after the other."""
+
+    room: float = 1
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.taken: list[Task] = []
+
+    def submit(self, task: Task) -> None:
+        """It is done when it is waited for."""
+        self.taken.append(task)
+
+    def finished(self) -> dict[str, Result]:
+        """Do what was submitted."""
+        taken, self.taken = self.taken, []
+        return {task.name: attempt(task, self.ledger) for task in taken}
+
+    def close(self) -> None:
+        """Nothing runs when nobody waits for it."""
+
+
+def _failure(error: Exception) -> Result:
+    return Result(FAILED, f"{type(error).__name__}: {error}")
+
+
+def _in_words(result: Result, done: str) -> str:
+    return done if result.state == DONE else f"{result.state}: {result.reason}"
 
 
 def _digest(value: Any) -> str:

@@ -24,7 +24,7 @@ from doodcli.pipeline import (
     representation,
     tracing,
 )
-from doodcli.pipeline.engine import Task
+from doodcli.pipeline.engine import Size, Task
 from doodcli.pipeline.studies import (
     Amounts,
     Draws,
@@ -324,7 +324,12 @@ class Suite:
             write_text(path, json.dumps(facts, indent=1) + "\n")
             return [path]
 
-        return Task(what.task, key, work, self.command(what))
+        learning = settings.learning
+        # A length is given in steps or in minutes.
+        images = (learning.steps or 0) * learning.batch_size
+        seconds = None if learning.minutes is None else 60 * learning.minutes
+        size = Size(f"train-{what.model}", images, seconds)
+        return Task(what.task, key, work, self.command(what), size=size)
 
     def _export(self, what: Training) -> Task:
         def held_out(run: Run, name: str) -> ImageSet:
@@ -342,7 +347,8 @@ class Suite:
             f"--limit {CHECKED} --seed {self.seed}{self.root()} "
             f"--out {self.out}/weights/$(basename $run)"
         )
-        return Task(f"export-{what.name}", key, work, command, (what.task,))
+        size = Size(f"export-{what.model}", 1)
+        return Task(f"export-{what.name}", key, work, command, (what.task,), size=size)
 
     def _key(self, experiment: str) -> Callable[[], dict[str, Any]]:
         """The key of an experiment on all runs: weights, targets, sizes, versions."""

@@ -13,7 +13,7 @@ from doodcli.errors import RunFailed
 from doodcli.experiments import likelihood, transfer
 from doodcli.experiments.reconstruct import reconstruct
 from doodcli.learning.train import training_images
-from doodcli.pipeline.engine import LEDGER, Ledger, Task
+from doodcli.pipeline.engine import LEDGER, Ledger, Size, Task
 from doodcli.report.figures import save_figure, transfer_figure
 from doodcli.report.tables import write_csv, write_tex
 
@@ -108,7 +108,15 @@ def _cell(suite: Suite, what: Training, target: str) -> Task:
         return [path]
 
     name = f"cell-{what.name}-{short(target)}"
-    return Task(name, key, work, _command(suite, what, target), (what.task,))
+    size = Size(f"cell-{what.model}", _count(suite, target) * profile.samples)
+    return Task(name, key, work, _command(suite, what, target), (what.task,), size=size)
+
+
+def _count(suite: Suite, target: str) -> int:
+    """Images of a target, without reading it; of a user's own as many as MNIST has."""
+    known = DATA_SETS.get(target.removesuffix(transfer.TRANSPOSED), DATA_SETS["mnist"])
+    whole = known.n_test or 10_000
+    return min(whole, suite.profile.limit or whole)
 
 
 def _marks(run: Run, found: dict[str, object], target: str) -> dict[str, object]:
@@ -157,7 +165,8 @@ def _blank(suite: Suite, what: Training, target: str) -> Task:
         return [path]
 
     name = f"blank-{short(what.source)}-{short(target)}"
-    return Task(name, key, work, _command(suite, what, target))
+    size = Size("blank", _count(suite, target))
+    return Task(name, key, work, _command(suite, what, target), size=size)
 
 
 def _tables(suite: Suite, parts: list[Task]) -> Task:
