@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from multiprocessing import active_children
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import joblib
 import torch
 from joblib.externals.loky import ProcessPoolExecutor
 
+from doodcli.orphans import follow
 from doodcli.pipeline.engine import FAILED, Result
 
 if TYPE_CHECKING:
@@ -68,15 +67,4 @@ class Pool:
     def _process(self) -> ProcessPoolExecutor:
         # Libraries read the number of their threads when they are loaded.
         env = {"OMP_NUM_THREADS": str(self.threads)}
-        return ProcessPoolExecutor(1, env=env, initializer=_follow, initargs=(os.getpid(),))
-
-
-def _follow(parent: int) -> None:
-    """Make this process end when its parent is killed: an orphan would hold what it trains."""
-
-    def watch() -> Any:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        return ProcessPoolExecutor(1, env=env, initializer=follow, initargs=(os.getpid(),))
