@@ -13,13 +13,14 @@ import torch
 from doodcli.devices import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
-def work():
-    return sum(float(torch.ones(1 << 20)[-1]) for _ in range(8))
-work()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
+def step():
     held = [torch.ones(1 << 18) for _ in range(24)]
     del held
+for _ in range(3):  # what is asked for the first time is never there yet
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -30,4 +31,4 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
         command = [sys.executable, "-c", TENSORS, how]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    assert faults("kept") * 3 < faults("as it is")
+    assert faults("kept") * 10 < faults("as it is")
