@@ -195,11 +195,15 @@ def run(
     executor = executor or Here(ledger)
     results: dict[str, Result] = {}
     waiting, running = list(tasks), set[str]()
+    # A task may be run without those that it would merely come after.
+    known = {task.name for task in tasks}
+    if lacking := {need for task in tasks for need in task.needs} - known:
+        raise KeyError(f"tasks that others need are not among them: {', '.join(sorted(lacking))}")
     while waiting or running:
         for task in list(waiting):
             if len(running) >= executor.room:
                 break
-            if any(need not in results for need in (*task.needs, *task.soft)):
+            if any(n not in results for n in (*task.needs, *known.intersection(task.soft))):
                 continue
             waiting.remove(task)
             result = _settled(task, ledger, results)

@@ -122,6 +122,17 @@ def test_a_task_makes_do_with_the_soft_needs_that_did_not_fail(tmp_path):
     assert log == ["good", "bad", "table", "page"]
 
 
+def test_a_task_runs_without_those_that_it_would_merely_come_after(tmp_path):
+    log: list[str] = []
+    page = writer(tmp_path, "page", log, soft=("table", "figure"))
+    assert run([page], Ledger(tmp_path / "ledger.json"), silent).states == {"page": DONE}
+    with pytest.raises(KeyError, match="table"):
+        run(
+            [writer(tmp_path, "b", log, needs=("table",))], Ledger(tmp_path / "ledger.json"), silent
+        )
+    assert log == ["page"]
+
+
 def test_a_hard_need_that_failed_blocks_whatever_the_soft_ones_did(tmp_path):
     log: list[str] = []
     tasks = [
