@@ -182,9 +182,11 @@ def _check(name: str, root: Path) -> dict[str, Any]:
         if not name.endswith(".npz"):
             data_set(name)
         if not path.exists():
+            get = (
+                "check the path" if name.endswith(".npz") else f"get it by `dood data fetch {name}`"
+            )
             raise InputError(
-                f"{path}: no such file; get it by `dood data fetch`, "
-                "or name the folder that has it with --data-root"
+                f"{path}: no such file; {get}, or name the folder that has it with --data-root"
             )
         try:
             if name in DATA_SETS and DATA_SETS[name].archive:

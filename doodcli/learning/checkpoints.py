@@ -77,6 +77,7 @@ def save_checkpoint(
         if tensors is None:
             continue
         save_file({key: value.contiguous() for key, value in tensors.items()}, draft / name)
+        (draft / name).chmod(0o644)  # safetensors' 0600 would hide a shared run from others
         sums[name] = _sha256(draft / name)
     facts = {**facts, "sha256": sums}
     manifest = {**facts, "digest": _digest(facts)}
