@@ -11,6 +11,10 @@ from doodcli.cli import options
 
 app = typer.Typer()
 
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Small sizes: whether it works, not how fast.")
+]
+
 
 @app.callback(invoke_without_command=True)
 def bench(
@@ -18,9 +22,7 @@ def bench(
     device: options.Device = "auto",
     json_output: options.Json = False,
     quiet: options.Quiet = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Small sizes: whether it works, not how fast.")
-    ] = False,
+    quick: Quick = False,
 ) -> None:
     """Speed and memory, beside a dense renderer and a step as the reference implementation's.
 
@@ -44,9 +46,7 @@ def stages(
     device: options.Device = "auto",
     json_output: options.Json = False,
     quiet: options.Quiet = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Small sizes: whether it works, not how fast.")
-    ] = False,
+    quick: Quick = False,
 ) -> None:
     """Where a training step and an IWAE evaluation spend their time, and the machine's limits."""
     from doodcli.experiments.bench import FULL, QUICK
@@ -78,9 +78,7 @@ def scaling(
     device: options.Device = "auto",
     json_output: options.Json = False,
     quiet: options.Quiet = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Small sizes: whether it works, not how fast.")
-    ] = False,
+    quick: Quick = False,
 ) -> None:
     """How a training step's cost grows with images, strokes and curve samples, and how straight."""
     from doodcli.experiments import scaling as growth

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from doodcli.devices import device_name
+from doodcli.devices import MEBIBYTE, device_name
 from doodcli.experiments.reference import Reference, ReferenceTrainer, dense_stroke_picture
 from doodcli.learning.trainer import Trainer
 from doodcli.model.canvas import composite
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from doodcli.settings import Settings
 
-MEBIBYTE = 2**20
 RESOLUTION, POINTS, CURVE_SAMPLES = 50, 5, 100
 
 

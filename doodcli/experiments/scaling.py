@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from doodcli.devices import MEBIBYTE
 from doodcli.experiments.bench import (
-    MEBIBYTE,
     Sizes,
     environment,
     ink_images,

@@ -96,9 +96,9 @@ def scores(
 ) -> tuple[pd.DataFrame, list[Path]]:
     """Samples, folders and training images against test images: `fid.csv` and `fid.tex`."""
     extractors.require()
-    suited = _suited(sources, asked.tell)
+    sets = {name: [sources.load(name, p) for p in ("train", "test")] for name in sources.names}
+    suited = _suited(sources, {name: test for name, (_, test) in sets.items()}, asked.tell)
     folders = [load_images(str(path), "all", resolution=SIDE) for path in sources.folders]
-    sets = {name: [sources.load(name, part) for part in ("train", "test")] for name in suited}
     sizes = {
         f"{images.name}, {images.part} images": len(images)
         for images in (image for pair in sets.values() for image in pair)
@@ -127,9 +127,10 @@ def scores(
     return table, [out / "fid.csv", out / "fid.tex"]
 
 
-def _suited(sources: Sources, tell: Callable[[str], None]) -> dict[str, list[Run]]:
+def _suited(
+    sources: Sources, test: dict[str, ImageSet], tell: Callable[[str], None]
+) -> dict[str, list[Run]]:
     """The runs that were trained on each set.  InputError when there is nothing to score."""
-    test = {name: sources.load(name, "test") for name in sources.names}
     found: dict[str, list[Run]] = {name: [] for name in sources.names}
     for run in sources.runs:
         data = run.record["data"]

@@ -33,6 +33,9 @@ LOCAL, RAY, SLURM = "local", "ray", "slurm"
 PACKAGES = {RAY: "ray", SLURM: "submitit"}
 """What an executor needs beside the project."""
 
+PATIENCE = 60.0
+"""Seconds in which a training that is stopped may save."""
+
 
 class Resources(NamedTuple):
     """What was asked for: see :func:`checked`."""

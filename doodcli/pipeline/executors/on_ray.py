@@ -11,6 +11,7 @@ import ray
 
 from doodcli.errors import InputError
 from doodcli.pipeline.engine import FAILED, Result
+from doodcli.pipeline.executors import PATIENCE
 
 if TYPE_CHECKING:
     from doodcli.pipeline.engine import Task
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
 RETRIES = 3
 """Of a task whose process or node died; one that failed on its own is not tried again."""
-
-PATIENCE = 60.0
-"""Seconds in which a training that is stopped may save."""
-
 
 SECONDS = 10.0
 """For the head of a cluster to answer."""

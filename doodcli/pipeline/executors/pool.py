@@ -13,13 +13,11 @@ from joblib.externals.loky import ProcessPoolExecutor
 
 from doodcli.orphans import follow
 from doodcli.pipeline.engine import FAILED, Result
+from doodcli.pipeline.executors import PATIENCE
 
 if TYPE_CHECKING:
     from doodcli.pipeline.engine import Task
     from doodcli.pipeline.executors import Jobs, Resources
-
-PATIENCE = 60.0
-"""Seconds in which a training that is stopped may save."""
 
 
 class Pool:
