@@ -31,4 +31,7 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
         command = [sys.executable, "-c", TENSORS, how]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    assert faults("kept") * 10 < faults("as it is")
+    usual = faults("as it is")
+    if not usual:
+        pytest.skip("this system faults on no page as it is, or does not count them")
+    assert faults("kept") * 10 < usual

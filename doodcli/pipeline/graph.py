@@ -138,13 +138,13 @@ PROFILES = {
     # get more of them, to train about as long.
     "laptop": Profile(
         (
-            *itertools.product(("dood", "air-difference"), ("mnist", "omniglot")),
+            *itertools.product(("dood", "air-difference"), paper.SETS),
             *itertools.product(("dood-eg", "dood-dr", "dood-sp", "air"), ("mnist",)),
         ),
         paper.SETS, PAPER_PROTOCOL["samples"], 300,
         steps={
             **dict.fromkeys(VARIANTS, 3700), "dood-eg": 7400, "air": 8000,
-            "air-difference": 5400, "air-difference-mnist": 11_000,
+            "air-difference-omniglot": 5400, "air-difference-mnist": 11_000,
         },
         exports=True, two_way=True,
     ),
