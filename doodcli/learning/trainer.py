@@ -246,11 +246,12 @@ class Trainer:
         """Adam; the few parameters of the pen learn faster than the networks."""
         learning = self.settings.learning
         named = [*self.model.named_parameters(), *self.baseline.named_parameters(prefix="baseline")]
-        self.names = [name for name, _ in named]
-        factor = {"prior.pen_raw": learning.pen_lr_factor}
-        groups = [
-            {"params": [parameter], "factor": factor.get(name, 1.0)} for name, parameter in named
-        ]
+        self.named = dict(named)
+        fast = [parameter for name, parameter in named if name == "prior.pen_raw"]
+        usual = [parameter for name, parameter in named if name != "prior.pen_raw"]
+        groups = [{"params": usual, "factor": 1.0}]
+        if fast:
+            groups.append({"params": fast, "factor": learning.pen_lr_factor})
         fused = self.device.type in ("cpu", "cuda")
         return torch.optim.Adam(groups, learning.lr, betas=(0.9, 0.99), fused=fused)
 
@@ -265,7 +266,7 @@ class Trainer:
         state = {f"baseline.{k}": v for k, v in self.baseline.state_dict().items()}
         state["error"] = self.error
         state["weight"] = torch.tensor(self.weight, dtype=torch.float64)
-        for name, parameter in zip(self.names, self._parameters(), strict=True):
+        for name, parameter in self.named.items():
             for key, value in self.optimiser.state[parameter].items():
                 state[f"adam.{key}.{name}"] = value
         return state
@@ -281,12 +282,9 @@ class Trainer:
         )
         self.error.copy_(state["error"])
         self.weight = float(state["weight"])
-        for name, parameter in zip(self.names, self._parameters(), strict=True):
+        for name, parameter in self.named.items():
             self.optimiser.state[parameter] = {
                 key: state[f"adam.{key}.{name}"].to(self.device)
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
         self.step, self.seconds = facts["step"], facts["seconds"]
-
-    def _parameters(self) -> list[Tensor]:
-        return [group["params"][0] for group in self.optimiser.param_groups]
