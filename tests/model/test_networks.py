@@ -23,10 +23,7 @@ def test_blank_rows_change_no_embedding_and_no_gradient(rows: int) -> None:
 
 
 def test_batches_of_all_sizes_are_encoded_in_few_sizes_and_little_larger() -> None:
-    sizes = [round_up(rows) for rows in range(1, MANY + 1)]
-    assert len(set(sizes)) < 40
-    assert all(rows <= size for rows, size in enumerate(sizes, start=1))
-    assert all(
-        size <= max(16, 1.25 * rows) for rows, size in enumerate(sizes, start=1) if rows > 60
-    )
+    rows = range(1, MANY + 1)
+    assert len({round_up(n) for n in rows}) < 40
+    assert all(n <= round_up(n) < max(n + 16, 1.125 * n + 1) for n in rows)
     assert round_up(MANY + 1) == MANY + 1
