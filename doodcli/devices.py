@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
+import shutil
 from pathlib import Path
 
 from doodcli.errors import InputError
@@ -59,3 +61,25 @@ def usable(name: str) -> str:
             f"--device {name}: this machine has no such device; use cpu or auto"
         ) from None
     return name
+
+
+CXX = (os.environ.get("CXX", "g++"), "clang++")
+"""The compilers that PyTorch's own looks for."""
+
+
+def compiles(choice: str, device: str) -> bool:
+    """Whether a training on `device` is compiled: `auto` is yes on a GPU and no on a processor.
+
+    On a processor it takes minutes and gains nothing (docs/performance.md).  InputError for
+    another choice, and for `on` where the compiler's own compiler is missing.
+    """
+    if choice not in ("auto", "on", "off"):
+        raise InputError(f"--compile {choice}: choose from auto, on, off")
+    if choice == "off" or (choice == "auto" and not device.startswith("cuda")):
+        return False
+    if not (device.startswith("cuda") or any(map(shutil.which, CXX))):
+        raise InputError(
+            "--compile on: there is no C++ compiler here, which compiling for a processor needs; "
+            "install g++, or give off"
+        )
+    return True

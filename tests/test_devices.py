@@ -1,10 +1,13 @@
-"""The processor's memory: what tensors free is there for those that come next."""
+"""How the processor is used: its memory, and when its steps are compiled."""
 
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from doodcli import devices
+from doodcli.errors import InputError
 
 TENSORS = """
 import resource
@@ -35,3 +38,18 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
     if not usual:
         pytest.skip("this system faults on no page as it is, or does not count them")
     assert faults("kept") * 10 < usual
+
+
+def test_auto_compiles_on_a_gpu_alone():
+    assert devices.compiles("auto", "cuda:1")
+    assert not devices.compiles("auto", "cpu")
+    assert not devices.compiles("off", "cuda")
+
+
+def test_compiling_needs_a_compiler_and_a_known_choice(monkeypatch):
+    monkeypatch.setattr(devices, "CXX", ("g++",))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match=r"--compile on: there is no C\+\+ compiler .*install g"):
+        devices.compiles("on", "cpu")
+    with pytest.raises(InputError, match="--compile yes: choose from auto, on, off"):
+        devices.compiles("yes", "cpu")

@@ -52,6 +52,10 @@ def train(
     devices: Annotated[
         int, typer.Option(min=1, help="Processes that share each batch, one a device.")
     ] = 1,
+    compiling: Annotated[
+        str,
+        typer.Option("--compile", help="auto (on a GPU), on or off: fuse a step into one graph."),
+    ] = "auto",
     seed: Annotated[
         int | None, typer.Option(help="Seed of all that is random [default: 0].", **options.SEEDS)
     ] = None,
@@ -82,6 +86,7 @@ def train(
 
         options.print_json(as_dict(settings))
         return
+    from doodcli.devices import compiles
     from doodcli.learning.team import gathered, is_worker, launch
     from doodcli.learning.train import Plan, Stopped
     from doodcli.learning.train import train as run_training
@@ -90,7 +95,10 @@ def train(
         sys.exit(launch(devices, sys.argv[1:]))
     try:
         with gathered(options.device(device)) as (team, mine):
-            plan = Plan(runs, run_dir, data_root, mine, resume, extend, checkpoint_minutes, team)
+            fused = compiles(compiling, mine)
+            plan = Plan(
+                runs, run_dir, data_root, mine, resume, extend, checkpoint_minutes, team, fused
+            )
             run = run_training(settings, plan, progress(quiet or not team.leads))
             if not team.leads:
                 return

@@ -65,6 +65,8 @@ class Plan:
     checkpoint_minutes: float = 3.0
     team: Team = SOLO
     """the processes that train together; the first of them writes"""
+    compiled: bool = False
+    """fuse the pass over the strokes (`devices.compiles` says whether this machine can)"""
 
 
 class Listener:
@@ -155,7 +157,7 @@ def _prepare(
 
 
 def _train(path: Path, settings: Settings, images: ImageSet, plan: Plan, listener: Listener) -> Run:
-    trainer = Trainer(settings, images.images, images.index, plan.device, plan.team)
+    trainer = Trainer(settings, images.images, images.index, plan.device, plan.team, plan.compiled)
     found, _ = newest_checkpoint(path)
     if found is not None:
         trainer.restore(found.weights(), found.training(), found.facts)
@@ -211,6 +213,7 @@ def _save(path: Path, trainer: Trainer, plan: Plan) -> None:
         "device": device_name(plan.device),
         "threads": torch.get_num_threads(),
         "processes": plan.team.size,
+        "compiled": plan.compiled,
         "torch": torch.__version__,
         "version": __version__,
         "git": git_version(),

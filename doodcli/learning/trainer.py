@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import nn
@@ -28,7 +29,7 @@ from doodcli.model.model import DrawingModel, as_input
 from doodcli.model.noise import noise_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -52,11 +53,18 @@ class Window:
 
     steps: int = 0
     sums: Tensor | None = None
+    suspect: Tensor | None = None
+    """the last step's terms, or those of the first step of which one is not finite; its number
+    comes first"""
     since: float = field(default_factory=time.monotonic)
 
-    def add(self, numbers: Tensor) -> None:
+    def add(self, step: int, numbers: Tensor) -> None:
         """One step's terms."""
         self.sums = numbers if self.sums is None else self.sums + numbers
+        last = torch.cat([numbers.new_tensor([step]), numbers])
+        if self.suspect is not None:
+            last = torch.where(torch.isfinite(self.suspect).all(), last, self.suspect)
+        self.suspect = last
         self.steps += 1
 
 
@@ -81,12 +89,19 @@ class Trainer:
     """
 
     def __init__(
-        self, settings: Settings, images: Tensor, index: Tensor, device: str, team: Team = SOLO
+        self,
+        settings: Settings,
+        images: Tensor,
+        index: Tensor,
+        device: str,
+        team: Team = SOLO,
+        compiled: bool = False,
     ) -> None:
         """`images` uint8 `[n, R, R]`; `index` int64 `[n]`, their identity in the data set.
 
         Each process of a `team` draws its share of every batch; their gradients, NVIL's statistics
-        and the scales are those of the whole batch.
+        and the scales are those of the whole batch.  `compiled`: the pass over the strokes and its
+        gradients are one graph of fused kernels, the same numbers to rounding.
         """
         self.settings, self.team = settings, team
         self.device = torch.device(device)
@@ -103,6 +118,7 @@ class Trainer:
         self.error = torch.zeros_like(self.model.scale)
         self.weight = 0.0
         self.optimiser = self._optimiser()
+        self.score = _compiled(self.model, self.device) if compiled else self.model.score
         self.objective = team.joined(Objective(self))
         self.step, self.seconds = 0, 0.0
         self.window = Window()
@@ -143,12 +159,13 @@ class Trainer:
         # Forward, the bound, NVIL.
         loss, scored, apart = self.objective(images, noise)
         terms = bound(scored, images)
-        self._stop_unless_finite(terms, loss)
+        if self.looks_at_once:
+            self._stop_unless_finite(terms, loss)
         # Backward and update.
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), learning.clip)
-        if not bool(torch.isfinite(norm)):
+        if self.looks_at_once and not bool(torch.isfinite(norm)):
             raise RunFailed(
                 f"step {self.step}: the gradient of {self._broken_gradient()} is not finite; "
                 f"stopped before the update, {REMEDY}"
@@ -156,12 +173,12 @@ class Trainer:
         self.optimiser.step()
         with torch.no_grad():
             self._remember(scored, apart)
-            self.window.add(torch.stack([*(t.detach() for t in terms), norm.detach()]))
+            self.window.add(self.step, torch.stack([*terms, norm]).detach())
         self.step += 1
 
     def loss(self, images: Tensor, noise: Noise) -> tuple[Tensor, Scored, Tensor]:
         """The loss of this step, what it is of, and the errors of its pixels `[rows, R, R]`."""
-        scored = self.model.score(images, noise)
+        scored = self.score(images, noise)
         seen, drawn = self._as_compared(images), self._as_compared(scored.canvas)
         compared = scored._replace(log_likelihood=self.model.log_likelihood(seen, drawn))
         return self._loss(compared), scored, seen - drawn
@@ -210,8 +227,12 @@ class Trainer:
         """The means over the window, as a row of the log; starts a new window."""
         window, self.window = self.window, Window()
         assert window.sums is not None
+        assert window.suspect is not None
         numbers = (self.team.mean(window.sums) / window.steps).tolist()
         names = [*Bound._fields, "gradient_norm"]
+        if not all(map(math.isfinite, numbers)):
+            step, *last = window.suspect.tolist()
+            self._stop(int(step), dict(zip(names, last, strict=True)), "before it was saved")
         seconds = max(1e-9, time.monotonic() - window.since)
         learning = self.settings.learning
         return {
@@ -224,15 +245,25 @@ class Trainer:
             "images_per_s": window.steps * learning.batch_size / seconds,
         }
 
+    @property
+    def looks_at_once(self) -> bool:
+        """Whether a step's loss and gradient are looked at before its update.
+
+        On an accelerator that would stop it at every step, so there they are looked at with every
+        row of the log, and nothing is saved without one.
+        """
+        return self.device.type == "cpu"
+
     def _stop_unless_finite(self, terms: Bound, loss: Tensor) -> None:
         # Every process of a team stops where one of them has to.
-        if math.isfinite(self.team.total(loss).item()):
-            return
-        values = {name: value.item() for name, value in terms._asdict().items()}
+        if not math.isfinite(self.team.total(loss).item()):
+            values = {name: value.item() for name, value in terms._asdict().items()}
+            self._stop(self.step, values, "before the update")
+
+    def _stop(self, step: int, values: dict[str, float], when: str) -> NoReturn:
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         raise RunFailed(
-            f"step {self.step}: {', '.join(broken) or 'the loss'} not finite; stopped before the "
-            f"update, {REMEDY}"
+            f"step {step}: {', '.join(broken) or 'the loss'} not finite; stopped {when}, {REMEDY}"
         )
 
     def _broken_gradient(self) -> str:
@@ -288,3 +319,17 @@ class Trainer:
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
         self.step, self.seconds = facts["step"], facts["seconds"]
+
+
+def _compiled(model: DrawingModel, device: torch.device) -> Callable[[Tensor, Noise], Scored]:
+    """`model.score` as one graph; on a GPU its kernels are launched all at once."""
+    warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
+    if device.type != "cuda":
+        return torch.compile(model.score, fullgraph=True, dynamic=False)
+    run = torch.compile(model.score, fullgraph=True, dynamic=False, mode="reduce-overhead")
+
+    def score(images: Tensor, noise: Noise) -> Scored:
+        torch.compiler.cudagraph_mark_step_begin()  # the last step's tensors may be written over
+        return run(images, noise)
+
+    return score

@@ -76,8 +76,9 @@ class Scored(NamedTuple):
 class DrawingModel(nn.Module):
     """Prior, posterior, the memories that they share, decoder, and likelihood: any variant.
 
-    On the CPU drawings that have stopped are dropped from the pass; elsewhere they are carried
-    along with weight 0, so that shapes are static.  Both give the same numbers.
+    On the CPU drawings that have stopped are dropped from the pass; elsewhere, and in what is
+    compiled, they are carried along with weight 0, so that shapes are static.  Both give the same
+    numbers.
     """
 
     scale: Tensor
@@ -106,7 +107,7 @@ class DrawingModel(nn.Module):
     @property
     def drops_stopped(self) -> bool:
         """Whether drawings that have stopped leave the pass."""
-        return self.scale.device.type == "cpu"
+        return self.scale.device.type == "cpu" and not torch.compiler.is_compiling()
 
     # ------------------------------------------------------------------ verbs
 

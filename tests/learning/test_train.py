@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from doodcli.data.load import load_images
+from doodcli.devices import CXX
 from doodcli.errors import InputError, RunFailed
 from doodcli.learning.checkpoints import newest_checkpoint
 from doodcli.learning.runs import open_run
@@ -238,6 +240,61 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path):
     kept = torch.cat([value.flatten() for value in found.weights().values()])
     assert torch.isfinite(kept).all()
     assert "last checkpoint is good" in str(failure.value)
+
+
+def test_where_losses_are_looked_at_now_and_then_the_first_bad_step_is_named(tmp_path, monkeypatch):
+    # As on an accelerator, which may not be asked at every step.
+    monkeypatch.setattr(Trainer, "looks_at_once", False)
+    training, seen = trainer(**{"learning.steps": 40}), []
+    with pytest.raises(RunFailed, match=r"step 3: .*kl_pen.*not finite") as failure:
+        for row in training.steps():
+            seen.append(row)
+            if training.step == 3:
+                with torch.no_grad():
+                    training.model.prior.pen_raw.fill_(float("nan"))
+    assert len(seen) == 19  # all steps before the one that has a row for the log
+    assert "gradient_norm" in str(failure.value)
+    assert "last checkpoint is good" in str(failure.value)
+
+
+def test_what_is_looked_at_late_is_looked_at_before_it_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "looks_at_once", False)
+    saved = []
+
+    class Poison(Listener):
+        def checkpoint(self, path, model):
+            saved.append(path)
+            with torch.no_grad():
+                model.prior.pen_raw.fill_(float("nan"))
+
+    with pytest.raises(RunFailed, match="stopped before it was saved"):
+        train(tiny(), Plan(tmp_path, checkpoint_minutes=0), Poison())
+    (path,) = set(saved)
+    found, _ = newest_checkpoint(path)
+    assert all(bool(torch.isfinite(value).all()) for value in found.weights().values())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, CXX)), reason="there is no C++ compiler")
+def test_a_compiled_step_is_an_eager_step(monkeypatch):
+    settings = tiny(**{"model.strokes": 2, "learning.stop_delay": 0, "learning.draw_bias": 1.0})
+    images = load_images("digits")
+    losses = []
+    for compiled in (False, True):
+        training = Trainer(settings, images.images, images.index, "cpu", compiled=compiled)
+        kept, loss = [], training.loss
+
+        def keeping(*given, loss=loss, kept=kept):
+            made = loss(*given)
+            kept.append(made[0].item())
+            return made
+
+        training.objective.of = keeping
+        for _ in zip(range(3), training.steps(), strict=False):
+            pass
+        losses.append(kept)
+    # The second and third also tell whether the gradients agree.
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_a_vanishing_stroke_count_is_told(tmp_path):
