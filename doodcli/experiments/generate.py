@@ -183,16 +183,17 @@ def best_parse(
 ) -> Parse:
     """Of `samples` posterior samples of each image `[n, R, R]` the one of greatest log joint.
 
-    `index` int64 `[n]` names the images for their noise.  Parses of at most `most` strokes come
-    before those of more.
+    `index` int64 `[n]` names the images for their noise.  With `most` a parse is over after so
+    many strokes, and its log joint is that of what it drew until then.
     """
     at_once = max(1, ROWS // samples)
     parts = []
     for some, names in zip(images.split(at_once), index.split(at_once), strict=True):
         drawings, _ = model.infer(some, samples, seed, names)
+        if most is not None:
+            drawings = drawings.first(most)
         log_joint = model.log_joint(some, drawings)
-        fits = drawings.stroke_count <= (drawings.present.shape[-1] if most is None else most)
-        best = torch.where(fits | ~fits.any(0), log_joint, -math.inf).argmax(0)
+        best = log_joint.argmax(0)
         each = torch.arange(len(some), device=best.device)
         parts.append(
             Parse(drawings.map(lambda p, k=(best, each): p[k]), log_joint[best, each], best)
@@ -276,8 +277,10 @@ def completions(
     """`num` completions of each partial picture ("Partial completion").
 
     Its best parse of `samples` gives the recurrent states, the picture itself is the canvas on
-    which the prior goes on; parses that leave room for a stroke come first, as nothing can be
-    added to one of the most strokes.  The partial pictures are `images` as they are or, of
+    which the prior goes on.  A parse is over after as many strokes as were given, or where that is
+    not known with one left to add: a model that always draws the most strokes would find them even
+    in a dot, and could then add nothing.  What a parse has not drawn is on the picture.  The
+    partial pictures are `images` as they are or, of
     `strokes_given` strokes, `begun` (uint8 as the images, their first true strokes) or else
     what :func:`erased` leaves.
     """
@@ -289,8 +292,10 @@ def completions(
     elif strokes_given is not None:
         parse = best_parse(model, wholes, index, samples, seed)
         given = Beginning("erased", erased(model, wholes, parse.drawing, strokes_given))
-    room = run.settings.model.strokes - 1
-    parse = best_parse(model, given.pictures, index, samples, seed, room)
+    most = run.settings.model.strokes - 1
+    if strokes_given is not None:
+        most = min(most, strokes_given)
+    parse = best_parse(model, given.pictures, index, samples, seed, most)
     pictures, strokes = [], []
     for k, name in enumerate(index.tolist()):
         copies = parse.drawing.map(lambda part, k=k: part[k].expand(num, *part.shape[1:]))

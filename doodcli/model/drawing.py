@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
+
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 
@@ -31,6 +32,11 @@ class Drawing(NamedTuple):
     def stroke_count(self) -> Tensor:
         """Number of strokes, `[...]`."""
         return self.present.sum(-1)
+
+    def first(self, most: int) -> Drawing:
+        """The drawings as they were after `most` strokes."""
+        steps = torch.arange(self.present.shape[-1], device=self.present.device)
+        return self._replace(present=self.present * (steps < most))
 
     def map(self, change: object) -> Drawing:
         """The drawing with `change` applied to each of its tensors."""

@@ -163,7 +163,7 @@ def completions(
     rows = []
     for run in runs:
         study.tell(f"completing {', '.join(study.names)} with {run.name}")
-        row, most = [], run.settings.model.strokes
+        row = []
         for name, images in zip(study.names, study.sets(run), strict=True):
             begun = None
             if name == "scribbles" and strokes_given is not None:
@@ -174,12 +174,6 @@ def completions(
                 )
             )
         rows.append(row)
-        full = sum(int((item.table.strokes_parsed == most).sum()) for item in row) // amounts.num
-        if full:
-            study.tell(
-                f"nothing can be added to {full} partial drawings: every parse of them has "
-                f"{most} strokes"
-            )
     table = pd.concat([item.table for row in rows for item in row], ignore_index=True)
     return table, _written(table, completions_figure(rows), out / "completions")
 
