@@ -53,6 +53,10 @@ class ModelSettings:
     strokes: int = _option(6, "most strokes of a drawing (the paper: 6)")
     points: int = _option(5, "control points of a stroke, D + 1 of Eq. 3 (the paper: 5)")
     components: int = _option(20, "mixture components of the prior, M of Eq. 2 and K of Eq. 3")
+    mixture: Literal["point", "stroke"] = _option(
+        "point",
+        "whose the components of Eq. 3 are: each control point's (the paper), or a stroke's",
+    )
     curve_samples: int = _option(64, "points at which a curve is inked, evenly spaced in time")
     pen: Literal["latent", "global", "amortised", "none"] = _option(
         "latent", "ink width and slopes: latent of the image, shared, leaked from the target, none"
@@ -154,6 +158,7 @@ UNDECIDING = ("preset", "data.dataset")
 NEUTRAL: dict[str, Any] = {
     **SLOTS,
     "model.code": 10,
+    "model.mixture": "point",
     "model.likelihood": "laplace",
     "model.scale_most": 1.0,
     "learning.blur_start": 0.0,
@@ -441,6 +446,8 @@ def _check_variant(model: ModelSettings) -> None:
         )
     if model.latent == "code" and (model.decoder, model.prior) != ("neural", "fixed"):
         raise InputError("model.latent=code: goes with model.decoder=neural and model.prior=fixed")
+    if model.prior == "fixed" and model.mixture == "stroke":
+        raise InputError(f"model.mixture=stroke: {model.name} has a fixed prior, without mixtures")
     if model.decoder == "neural" and model.place == "points":
         raise InputError(
             f"model.place=points: {model.name} has no curve whose points could be moved; its "

@@ -289,3 +289,10 @@ def test_the_data_set_of_a_settings_file_counts_too(tmp_path, capsys):
     path.write_text(json.dumps({"data": {"dataset": "omniglot"}}))
     found = json.loads(dood(capsys, "train", "--dry-run", "--settings", path).out)
     assert found["learning"]["beta"] == 1.0
+
+
+def test_a_fixed_prior_has_no_mixture_to_choose_for():
+    for name in ("air", "dood-sp"):
+        with pytest.raises(InputError, match=f"model.mixture=stroke: {name} has a fixed prior"):
+            s.check(named(name, **{"model.mixture": "stroke"}))
+    s.check(named("dood-dr", **{"model.mixture": "stroke"}))

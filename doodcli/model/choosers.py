@@ -121,9 +121,9 @@ class Imagination(NamedTuple):
     ) -> tuple[Tensor, Tensor]:
         """s_t ~ p_stroke."""
         p = self.prior.stroke(state.stroke_memory, state.layout, frame)
-        which = self.noise.component[state.row, step, 1:]
-        noise = self.noise.normal[state.row, step, 4:].reshape_as(state.stroke)
-        return p.sample(which, noise), torch.zeros_like(which[:, 0])
+        noise = p.grouped(self.noise.normal[state.row, step, 4:])
+        which = self.noise.component[state.row, step, 1 : 1 + noise.shape[1]]
+        return p.sample(which, noise).reshape_as(state.stroke), torch.zeros_like(which[:, 0])
 
 
 class Continuation(NamedTuple):

@@ -50,6 +50,13 @@ class Mixture(NamedTuple):
     parts: Gaussian
     """`[..., components, size]`"""
 
+    def grouped(self, value: Tensor) -> Tensor:
+        """A part's coordinates `[n, ...]` by the mixture that they belong to, `[n, groups, size]`.
+
+        `log_weight` is `[n, groups, components]`.
+        """
+        return value.reshape(*self.log_weight.shape[:-1], -1)
+
     def log_density(self, value: Tensor) -> Tensor:
         """log Σ_m α_m N_m(value): `[..., size]` → `[...]`."""
         each = self.parts.log_density(value[..., None, :])

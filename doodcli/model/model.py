@@ -382,7 +382,8 @@ class DrawingModel(nn.Module):
         layout_memory = torch.cat([m.layout_memory for m in steps.marks])
         stroke_memory = torch.cat([m.stroke_memory for m in steps.marks])
         log_p = self.prior.layout(layout_memory).log_density(layout)
-        log_p = log_p + self.prior.stroke(stroke_memory, layout, frame).log_density(stroke).sum(-1)
+        parts = self.prior.stroke(stroke_memory, layout, frame)
+        log_p = log_p + parts.log_density(parts.grouped(stroke)).sum(-1)
         return of_decisions, list(log_p.split([len(m.row) for m in steps.marks]))
 
     def _log_q(self, steps: Unrolled) -> Tensor:

@@ -84,7 +84,9 @@ class LearnedPrior(Prior):
         )
         start = torch.randn(s.components, 1 + LAYOUT_RAW) * 0.5
         self.layout_head = head(s.hidden, s.hidden, start.numel(), start.flatten())
-        start = torch.randn(s.points, s.components, 6) * 0.5
+        self.whole = s.mixture == "stroke"
+        size = (s.components, 1 + 5 * s.points) if self.whole else (s.points, s.components, 6)
+        start = torch.randn(*size) * 0.5
         inputs = s.hidden + 4 + s.canvas_features
         self.stroke_head = head(inputs, s.hidden, start.numel(), start.flatten())
         if s.guidance:
@@ -104,14 +106,24 @@ class LearnedPrior(Prior):
         return Mixture(weight, layout_gaussian(raw[..., 1:], LEAST_DEVIATION))
 
     def stroke(self, stroke_memory: Tensor, layout: Tensor, frame: Tensor) -> Mixture:
-        """p_stroke(s_t | l_t, x̃_{<t}, h^s) (Eq. 3): one mixture a control point, `[n, points]`."""
+        """p_stroke(s_t | l_t, x̃_{<t}, h^s) (Eq. 3): one mixture a control point, `[n, points]`.
+
+        With `mixture=stroke` one of all of them, `[n, 1]`: a component is then a shape of stroke,
+        whose points belong together.
+        """
         seen = [stroke_memory, layout]
         if self.guided:
             seen.append(self.glimpse_encoder(frame[:, None]))
         raw = self.stroke_head(torch.cat(seen, -1)).float()
-        raw = raw.unflatten(-1, (self.points, self.components, 6))
-        weight = F.log_softmax(raw[..., 0], -1)
-        return Mixture(weight, point_gaussian(raw[..., 1:], self.reach, LEAST_DEVIATION))
+        if self.whole:
+            raw = raw.unflatten(-1, (1, self.components, 1 + 5 * self.points))
+            points = raw[..., 1:].unflatten(-1, (self.points, 5))
+            parts = point_gaussian(points, self.reach, LEAST_DEVIATION)
+            parts = Gaussian(*(part.flatten(-2) for part in parts))
+        else:
+            raw = raw.unflatten(-1, (self.points, self.components, 6))
+            parts = point_gaussian(raw[..., 1:], self.reach, LEAST_DEVIATION)
+        return Mixture(F.log_softmax(raw[..., 0], -1), parts)
 
 
 class FixedPrior(Prior):

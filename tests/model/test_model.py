@@ -181,14 +181,21 @@ def by_hand(model: DrawingModel, image: Tensor, drawing: Drawing) -> tuple[float
         log_q = log_q + q.log_prob(drawing.strokes[t].double()).sum()
         frame = prior.glimpse_encoder(of_canvas[:, None])
         raw = prior.stroke_head(torch.cat([h_stroke, layout, frame], -1))
-        p = mixture(raw[0].unflatten(-1, (s.points, s.components, 6)), [1], s.point_reach)
+        if s.mixture == "point":
+            p = mixture(raw[0].unflatten(-1, (s.points, s.components, 6)), [1], s.point_reach)
+        else:
+            raw = raw[0].unflatten(-1, (s.components, -1))
+            each = gaussian(raw[:, 1:].unflatten(-1, (s.points, 5)), 0.01, [1], s.point_reach)
+            choice = D.Categorical(logits=raw[:, 0].double())
+            p = D.MixtureSameFamily(choice, D.Independent(each, 1))
         log_p = log_p + p.log_prob(drawing.strokes[t].double()).sum()
     return log_p.item(), log_q.item()
 
 
+@pytest.mark.parametrize("components_of", ["point", "stroke"])
 @torch.no_grad()
-def test_the_densities_of_a_drawing_are_those_of_the_heads() -> None:
-    model, images = build(), pictures()
+def test_the_densities_of_a_drawing_are_those_of_the_heads(components_of: str) -> None:
+    model, images = build(mixture=components_of), pictures()
     drawing, _ = model.infer(images, 2, seed=3)
     log_p, log_q = model.log_prior(drawing), model.log_posterior(images, drawing)
     assert drawing.stroke_count.unique().numel() > 2
@@ -198,6 +205,28 @@ def test_the_densities_of_a_drawing_are_those_of_the_heads() -> None:
             expected = by_hand(model, images[i], one)
             found = (log_p[sample, i].item(), log_q[sample, i].item())
             assert found == pytest.approx(expected, rel=1e-5, abs=1e-3)
+
+
+@pytest.mark.parametrize("components_of", ["point", "stroke"])
+@torch.no_grad()
+def test_a_component_is_chosen_for_each_point_or_for_the_stroke(components_of: str) -> None:
+    model = build(mixture=components_of, components=2)
+    s, last = model.settings, model.prior.stroke_head[-1]
+    # Points lie to the left in the one component, to the right in the other.
+    last.weight.zero_()
+    raw = last.bias.view(*((2, -1) if components_of == "stroke" else (s.points, 2, 6)))
+    raw.zero_()
+    if components_of == "stroke":
+        points = raw[:, 1:].view(2, s.points, 5)
+        points[..., 0] = torch.tensor([-2.0, 2.0])[:, None]
+        points[..., 2:4] = -6.0
+    else:
+        raw[..., 1] = torch.tensor([-2.0, 2.0])
+        raw[..., 3:5] = -6.0
+    drawing = model.imagine(200)
+    right = (drawing.strokes[drawing.present > 0][..., 0] > 0).float().mean(-1)
+    assert right.mean() == pytest.approx(0.5, abs=0.1)
+    assert bool(((right == 0) | (right == 1)).all()) == (components_of == "stroke")
 
 
 @torch.no_grad()
