@@ -39,6 +39,9 @@ def reproduce(
         int | None,
         typer.Option(min=1, help="Tasks at once [default: 1; ray, slurm: as many as have room]."),
     ] = None,
+    train: Annotated[
+        bool, typer.Option(help="Train what is not trained, or do without those models.")
+    ] = True,
     executor: Annotated[
         str, typer.Option(help="Where tasks run: local (processes of this machine), ray or slurm.")
     ] = "local",
@@ -65,6 +68,7 @@ def reproduce(
     slurm puts jobs into the queue (docs/cluster.md).
     """
     from doodcli.cli.train import progress
+    from doodcli.errors import InputError
     from doodcli.learning.train import Plan
     from doodcli.pipeline import engine
     from doodcli.pipeline.aliases import ALIASES
@@ -81,8 +85,10 @@ def reproduce(
     plan = Plan(runs, data_root=data_root, device=device)
     suite = Suite(
         profile, profile_of(profile), out / profile, plan, (seed,), seed, progress(quiet),
-        tuple(assignments or ()),
+        tuple(assignments or ()), only_trained=not train,
     )  # fmt: skip
+    if not suite.trainings:
+        raise InputError(f"--no-train: no model of profile {profile} is trained in {runs} yet")
     tasks = suite.tasks()
     if only is not None:
         tasks = engine.only(tasks, options.commas(only, "--only"), ALIASES)

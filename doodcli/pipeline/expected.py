@@ -46,8 +46,9 @@ class Expected(NamedTuple):
         Where the results and the data are on this machine is not said.
         """
         home = dataclasses.replace(
-            suite, out=Path("results") / suite.name, plan=Plan(Path("runs")), may_train=True
-        )
+            suite, out=Path("results") / suite.name, plan=Plan(Path("runs")), may_train=True,
+            only_trained=False,
+        )  # fmt: skip
         names = [short(name) for name in grid.targets(suite.profile.targets)]
         commands = {task.name: task.command for task in home.tasks() if task.name != "report"}
         return Expected(suite.name, home.trainings, names, commands)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -199,11 +200,14 @@ class Suite:
     assignments: tuple[str, ...] = ()
     """changes of the preset's settings, as in --set"""
     may_train: bool = True
+    only_trained: bool = False
+    """do without the models that are not trained, and without what is of them alone"""
 
-    @property
+    @cached_property
     def trainings(self) -> list[Training]:
         """Every run of the suite."""
-        return [Training(*what, seed) for what in self.profile.trainings for seed in self.seeds]
+        every = [Training(*what, seed) for what in self.profile.trainings for seed in self.seeds]
+        return [what for what in every if self.trained(what)] if self.only_trained else every
 
     def settings(self, model: str, source: str, seed: int) -> Settings:
         """The settings with which a model is trained on a data set."""

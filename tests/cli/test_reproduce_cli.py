@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 
+import pandas as pd
 import pytest
 
 from doodcli.pipeline import executors
@@ -75,6 +76,27 @@ def test_a_dry_run_says_what_a_task_needs_and_how_long_it_takes(capsys, tmp_path
     assert (cell["seconds"], cell["estimate"]) == (0.1, "1 of its kind in smoke")
     assert rows["probe"]["seconds"] == 18.0
     assert rows["train-dood-digits-s0"]["estimate"] == "unknown"
+
+
+def test_without_training_the_models_that_are_trained_are_used(capsys, tmp_path):
+    where = ("--profile", "tiny", "--runs", tmp_path / "runs", "--out", tmp_path / "out")
+    refused(dood(capsys, "reproduce", "--no-train", *where), "--no-train", "profile tiny")
+    for model in ("dood", "air"):
+        made = dood(capsys, "train", "--model", model, "--preset", "tiny", "--dataset", "digits",
+                    "--runs", tmp_path / "runs", "--quiet", "--device", "cpu")  # fmt: skip
+        assert made.code == 0, made
+    rows, _ = shown(capsys, "--no-train", *where)
+    models = {name.removeprefix("train-") for name in rows if name.startswith("train-")}
+    assert models == {"dood-digits-s0", "air-digits-s0"}
+    assert {"transfer", "samples", "cell-air-digits-s0-digits", "report"} <= set(rows)
+    asked = ("--no-train", "--only", "samples,training,report", "--quiet", "--device", "cpu")
+    made = dood(capsys, "reproduce", *where, *asked)
+    assert made.code == 0, made
+    drawn = pd.read_csv(tmp_path / "out" / "tiny" / "samples.csv")
+    assert drawn.model.unique().tolist() == ["dood", "air"]
+    # What the profile has and these results have not is still said to be missing.
+    page = (tmp_path / "out" / "tiny" / "index.html").read_text(encoding="utf-8")
+    assert "train-dood-eg-digits-s0" in page
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two"])
