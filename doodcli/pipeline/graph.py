@@ -133,7 +133,7 @@ PROFILES = {
     ),
     "smoke": Profile(
         (("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200,
-        episodes="scribbles", episode_limit=4,
+        episodes="scribbles", episode_limit=2,
     ),
     # Every model learns from at least as many images as DooD; those whose steps are so much cheaper
     # get more of them, to train about as long.
