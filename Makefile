@@ -25,7 +25,7 @@ setup: $(STAMP) ## Make the virtual environment, or bring it up to date
 test: $(STAMP) ## Run the tests (ARGS go to pytest)
 	$(BIN)/pytest $(ARGS)
 
-test-slow: $(STAMP) ## Run the tests that kill what runs: minutes (ARGS go to pytest)
+test-slow: $(STAMP) ## Run the tests that kill what runs, or compile: minutes (ARGS go to pytest)
 	$(BIN)/pytest -m slow $(ARGS)
 
 reproduce: $(STAMP) ## Run the experiments of PROFILE, on the data in DATA; writes results/PROFILE

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import os
 import platform
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 from doodcli.errors import InputError
@@ -63,23 +65,16 @@ def usable(name: str) -> str:
     return name
 
 
-CXX = (os.environ.get("CXX", "g++"), "clang++")
-"""The compilers that PyTorch's own looks for."""
+def cpp_compiler() -> str:
+    """The C++ compiler that `torch.compile` calls on this machine's processor."""
+    return os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
 
 
-def compiles(choice: str, device: str) -> bool:
-    """Whether a training on `device` is compiled: `auto` is yes on a GPU and no on a processor.
-
-    On a processor it takes minutes and gains nothing (docs/performance.md).  InputError for
-    another choice, and for `on` where the compiler's own compiler is missing.
-    """
-    if choice not in ("auto", "on", "off"):
-        raise InputError(f"--compile {choice}: choose from auto, on, off")
-    if choice == "off" or (choice == "auto" and not device.startswith("cuda")):
-        return False
-    if not (device.startswith("cuda") or any(map(shutil.which, CXX))):
+def require_compiler(device: str) -> None:
+    """InputError where `--compile` cannot work on `device` because a compiler is missing."""
+    name = cpp_compiler()
+    if not device.startswith("cuda") and shutil.which(shlex.split(name)[0]) is None:
         raise InputError(
-            "--compile on: there is no C++ compiler here, which compiling for a processor needs; "
-            "install g++, or give off"
+            f"--compile: there is no C++ compiler {name} here, which compiling for a processor "
+            "needs; install it, name another in $CXX, or leave --compile out"
         )
-    return True

@@ -55,7 +55,7 @@ class ModelSettings:
     components: int = _option(20, "mixture components of the prior, M of Eq. 2 and K of Eq. 3")
     mixture: Literal["point", "stroke"] = _option(
         "point",
-        "whose the components of Eq. 3 are: each control point's (the paper), or a stroke's",
+        "what a component of Eq. 3 is of: a control point (the paper), or the whole stroke",
     )
     curve_samples: int = _option(64, "points at which a curve is inked, evenly spaced in time")
     pen: Literal["latent", "global", "amortised", "none"] = _option(

@@ -68,7 +68,6 @@ def reproduce(
     slurm puts jobs into the queue (docs/cluster.md).
     """
     from doodcli.cli.train import progress
-    from doodcli.errors import InputError
     from doodcli.learning.train import Plan
     from doodcli.pipeline import engine
     from doodcli.pipeline.aliases import ALIASES
@@ -85,10 +84,10 @@ def reproduce(
     plan = Plan(runs, data_root=data_root, device=device)
     suite = Suite(
         profile, profile_of(profile), out / profile, plan, (seed,), seed, progress(quiet),
-        tuple(assignments or ()), only_trained=not train,
+        tuple(assignments or ()),
     )  # fmt: skip
-    if not suite.trainings:
-        raise InputError(f"--no-train: no model of profile {profile} is trained in {runs} yet")
+    if not train:
+        suite = suite.of_trained()
     tasks = suite.tasks()
     if only is not None:
         tasks = engine.only(tasks, options.commas(only, "--only"), ALIASES)

@@ -52,10 +52,9 @@ def train(
     devices: Annotated[
         int, typer.Option(min=1, help="Processes that share each batch, one a device.")
     ] = 1,
-    compiling: Annotated[
-        str,
-        typer.Option("--compile", help="auto (on a GPU), on or off: fuse a step into one graph."),
-    ] = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Fuse a step's pass over the strokes into one graph.")
+    ] = False,
     seed: Annotated[
         int | None, typer.Option(help="Seed of all that is random [default: 0].", **options.SEEDS)
     ] = None,
@@ -86,7 +85,7 @@ def train(
 
         options.print_json(as_dict(settings))
         return
-    from doodcli.devices import compiles
+    from doodcli.devices import require_compiler
     from doodcli.learning.team import gathered, is_worker, launch
     from doodcli.learning.train import Plan, Stopped
     from doodcli.learning.train import train as run_training
@@ -95,9 +94,10 @@ def train(
         sys.exit(launch(devices, sys.argv[1:]))
     try:
         with gathered(options.device(device)) as (team, mine):
-            fused = compiles(compiling, mine)
+            if compiled:
+                require_compiler(mine)
             plan = Plan(
-                runs, run_dir, data_root, mine, resume, extend, checkpoint_minutes, team, fused
+                runs, run_dir, data_root, mine, resume, extend, checkpoint_minutes, team, compiled
             )
             run = run_training(settings, plan, progress(quiet or not team.leads))
             if not team.leads:

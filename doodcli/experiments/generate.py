@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from doodcli.model.model import DrawingModel
     from doodcli.settings import ModelSettings
 
-VERSION = 1
+VERSION = 2
 """Raised when the same settings would give other drawings."""
 
 ROWS = 1024
@@ -277,12 +277,12 @@ def completions(
     """`num` completions of each partial picture ("Partial completion").
 
     Its best parse of `samples` gives the recurrent states, the picture itself is the canvas on
-    which the prior goes on.  A parse is over after as many strokes as were given, or where that is
-    not known with one left to add: a model that always draws the most strokes would find them even
-    in a dot, and could then add nothing.  What a parse has not drawn is on the picture.  The
-    partial pictures are `images` as they are or, of
-    `strokes_given` strokes, `begun` (uint8 as the images, their first true strokes) or else
-    what :func:`erased` leaves.
+    which the prior goes on.  A parse is over after as many strokes as were given, and at the latest
+    with one left to add: a model that always draws the most strokes would find them even in a dot,
+    and could then add nothing.  What a parse has not drawn is on the picture.
+
+    The partial pictures are `images` as they are or, of `strokes_given` strokes, `begun` (uint8 as
+    the images, their first true strokes) or else what :func:`erased` leaves.
     """
     model = run.model(device)
     wholes, index = as_input(images.images.to(device)), images.index.to(device)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where and how a run is made; nothing here changes what it computes."""
+    """Where and how a run is made; nothing here changes what it computes, but for rounding."""
 
     runs: Path
     """folder of the run folders"""
@@ -66,7 +66,7 @@ class Plan:
     team: Team = SOLO
     """the processes that train together; the first of them writes"""
     compiled: bool = False
-    """fuse the pass over the strokes (`devices.compiles` says whether this machine can)"""
+    """fuse the pass over the strokes: the same numbers to rounding"""
 
 
 class Listener:
@@ -128,6 +128,8 @@ def train(settings: Settings, plan: Plan, listener: Listener | None = None) -> R
             f"learning.batch_size={settings.learning.batch_size}: {plan.team.size} processes "
             "cannot share it evenly; give a multiple (--batch-size)"
         )
+    if plan.compiled and plan.team.size > 1:
+        raise InputError("--compile: goes with one process; leave out --devices, or --compile")
     if not plan.team.leads:
         plan.team.wait()  # until the folder is ready
         return _train(path, settings, images, plan, listener)
@@ -213,7 +215,6 @@ def _save(path: Path, trainer: Trainer, plan: Plan) -> None:
         "device": device_name(plan.device),
         "threads": torch.get_num_threads(),
         "processes": plan.team.size,
-        "compiled": plan.compiled,
         "torch": torch.__version__,
         "version": __version__,
         "git": git_version(),

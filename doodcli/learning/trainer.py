@@ -61,7 +61,7 @@ class Window:
     def add(self, step: int, numbers: Tensor) -> None:
         """One step's terms."""
         self.sums = numbers if self.sums is None else self.sums + numbers
-        last = torch.cat([numbers.new_tensor([step]), numbers])
+        last = torch.cat([numbers.new_full((1,), step), numbers])
         if self.suspect is not None:
             last = torch.where(torch.isfinite(self.suspect).all(), last, self.suspect)
         self.suspect = last
@@ -133,6 +133,8 @@ class Trainer:
         while self.done < 1:
             began = time.monotonic()
             self._one_step()
+            if self.window.steps == LOG_EVERY and self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)  # the steps that were only begun count too
             self.seconds += time.monotonic() - began
             if self.settings.learning.minutes is not None:
                 (self.seconds,) = self.team.agreed([self.seconds], self.device)
@@ -322,7 +324,8 @@ class Trainer:
 
 
 def _compiled(model: DrawingModel, device: torch.device) -> Callable[[Tensor, Noise], Scored]:
-    """`model.score` as one graph; on a GPU its kernels are launched all at once."""
+    """`model.score` as one graph; on a GPU its kernels are launched as CUDA graphs."""
+    # The renderer keeps the basis of its curves; that it is computed anew in the graph is right.
     warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
     if device.type != "cuda":
         return torch.compile(model.score, fullgraph=True, dynamic=False)

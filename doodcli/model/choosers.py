@@ -81,7 +81,8 @@ class PriorNoise(NamedTuple):
     on: Tensor
     """uniform `[rows, strokes]`"""
     component: Tensor
-    """uniform `[rows, strokes, 1 + groups]`: which component of each mixture"""
+    """uniform `[rows, strokes, 1 + groups]`: which component of each mixture; one of a whole stroke
+    reads the second alone"""
     normal: Tensor
     """`[rows, strokes, 4 + part_size]`"""
 

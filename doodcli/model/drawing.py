@@ -34,9 +34,9 @@ class Drawing(NamedTuple):
         return self.present.sum(-1)
 
     def first(self, most: int) -> Drawing:
-        """The drawings as they were after `most` strokes."""
-        steps = torch.arange(self.present.shape[-1], device=self.present.device)
-        return self._replace(present=self.present * (steps < most))
+        """The drawings as they were after `most` strokes; the others stay, marked as absent."""
+        keep = torch.arange(self.present.shape[-1], device=self.present.device) < most
+        return self._replace(present=self.present * keep)
 
     def map(self, change: object) -> Drawing:
         """The drawing with `change` applied to each of its tensors."""

@@ -55,7 +55,7 @@ class Mixture(NamedTuple):
 
         `log_weight` is `[n, groups, components]`.
         """
-        return value.reshape(*self.log_weight.shape[:-1], -1)
+        return value.reshape(*self.log_weight.shape[:-1], self.parts.mean.shape[-1])
 
     def log_density(self, value: Tensor) -> Tensor:
         """log Σ_m α_m N_m(value): `[..., size]` → `[...]`."""

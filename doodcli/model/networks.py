@@ -25,15 +25,15 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """`[n, inputs, size, size]` → `[n, features]`."""
         rows = len(images)
-        if images.device.type == "cpu":
+        if images.device.type == "cpu" and (blank := round_up(rows) - rows):
             # oneDNN prepares a convolution anew for each batch size that it has not kept, and
             # drawings that stop leave batches of every size: blank rows make them few.
-            images = F.pad(images, (0, 0, 0, 0, 0, 0, 0, round_up(rows) - rows))
-        return self.layers(images)[:rows]
+            return self.layers(F.pad(images, (0, 0, 0, 0, 0, 0, 0, blank)))[:rows]
+        return self.layers(images)
 
 
 MANY = 1024
-"""Rows beyond which a batch takes far longer than to prepare for it."""
+"""Rows above which convolutions cost far more than their preparation."""
 
 
 def round_up(rows: int) -> int:

@@ -62,7 +62,10 @@ class Prior(nn.Module):
         raise NotImplementedError
 
     def stroke(self, stroke_memory: Tensor, layout: Tensor, frame: Tensor) -> Mixture:
-        """p_stroke(s_t): one mixture a group of coordinates, `[n, groups]`."""
+        """p_stroke(s_t): one mixture a group of coordinates, `[n, groups]`.
+
+        :meth:`Mixture.grouped` puts a part's coordinates into these groups.
+        """
         raise NotImplementedError
 
     def pen(self) -> Gaussian:
@@ -106,10 +109,10 @@ class LearnedPrior(Prior):
         return Mixture(weight, layout_gaussian(raw[..., 1:], LEAST_DEVIATION))
 
     def stroke(self, stroke_memory: Tensor, layout: Tensor, frame: Tensor) -> Mixture:
-        """p_stroke(s_t | l_t, x̃_{<t}, h^s) (Eq. 3): one mixture a control point, `[n, points]`.
+        """p_stroke(s_t | l_t, x̃_{<t}, h^s) (Eq. 3): `[n, points]` mixtures over points.
 
-        With `mixture=stroke` one of all of them, `[n, 1]`: a component is then a shape of stroke,
-        whose points belong together.
+        With `mixture=stroke` `[n, 1]` over all 2 · points coordinates: a component is then a shape
+        of stroke, whose points belong together.
         """
         seen = [stroke_memory, layout]
         if self.guided:

@@ -49,10 +49,10 @@ def estimates(suite: Suite, tasks: Sequence[Task]) -> dict[str, Estimate]:
     ledgers = {suite.name: own}
     for name in ORDER:
         if name != suite.name:
-            # Changes of settings are of this suite.
+            # Changes of settings, and which runs are chosen, are of this suite.
             other = replace(
                 suite, name=name, profile=PROFILES[name], out=suite.out.parent / name,
-                assignments=(),
+                assignments=(), chosen=None,
             )  # fmt: skip
             ledgers[name] = list(_measured(other, other.tasks()))
     last = {one.name: one.seconds for one in own}

@@ -47,7 +47,7 @@ class Expected(NamedTuple):
         """
         home = dataclasses.replace(
             suite, out=Path("results") / suite.name, plan=Plan(Path("runs")), may_train=True,
-            only_trained=False,
+            chosen=None,
         )  # fmt: skip
         names = [short(name) for name in grid.targets(suite.profile.targets)]
         commands = {task.name: task.command for task in home.tasks() if task.name != "report"}

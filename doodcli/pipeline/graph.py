@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -135,8 +135,8 @@ PROFILES = {
         (("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200,
         episodes="scribbles", episode_limit=2,
     ),
-    # Every model learns from at least as many images as DooD; those whose steps are so much cheaper
-    # get more of them, to train about as long.
+    # Every model learns from at least as many images as DooD; on MNIST, and AIR on Omniglot, those
+    # whose steps are so much cheaper from more of them, to train about as long.
     "laptop": Profile(
         (
             *itertools.product(("dood", "air-difference"), paper.SETS),
@@ -200,14 +200,27 @@ class Suite:
     assignments: tuple[str, ...] = ()
     """changes of the preset's settings, as in --set"""
     may_train: bool = True
-    only_trained: bool = False
-    """do without the models that are not trained, and without what is of them alone"""
+    chosen: tuple[Training, ...] | None = None
+    """do with these runs of the profile's, and without what is of others alone"""
 
-    @cached_property
+    @property
     def trainings(self) -> list[Training]:
         """Every run of the suite."""
         every = [Training(*what, seed) for what in self.profile.trainings for seed in self.seeds]
-        return [what for what in every if self.trained(what)] if self.only_trained else every
+        return every if self.chosen is None else [what for what in every if what in self.chosen]
+
+    def of_trained(self) -> Suite:
+        """The suite of the runs that are trained, or came with the results.
+
+        InputError when there is none, or when the data of one cannot be read.
+        """
+        trained = tuple(what for what in self.trainings if self.trained(what))
+        if not trained:
+            raise InputError(
+                f"--no-train: no model of profile {self.name} is trained, neither in "
+                f"{self.plan.runs} nor in {self.out / 'weights'}"
+            )
+        return dataclasses.replace(self, chosen=trained)
 
     def settings(self, model: str, source: str, seed: int) -> Settings:
         """The settings with which a model is trained on a data set."""
@@ -245,6 +258,7 @@ class Suite:
         experiments = [
             Task(name, self._key(name), work, command, tuple(w.task for w in self.shown(name)))
             for name, (work, command) in commands.items()
+            if self.shown(name)
         ]
         exports = [self._export(what) for what in self.trainings if profile.exports]
         more = [
@@ -288,9 +302,10 @@ class Suite:
         return open_run(self._path(what))
 
     def trained(self, what: Training) -> bool:
-        """Whether a run is there and finished."""
+        """Whether a run is there and finished.  InputError when its data cannot be read."""
+        path = self._path(what)
         try:
-            return bool(self.run(what).checkpoint.facts["finished"])
+            return bool(open_run(path).checkpoint.facts["finished"])
         except InputError:
             return False
 
@@ -481,6 +496,10 @@ class Suite:
             name, part, data_root=self.plan.data_root, resolution=settings.model.resolution,
             limit=limit, seed=self.seed,
         )  # fmt: skip
+
+    def limits(self) -> str:
+        """The option that says that not all models are there, in a command."""
+        return "" if self.chosen is None else " --no-train"
 
     def root(self) -> str:
         """The option that names the folder of the data, in a command."""

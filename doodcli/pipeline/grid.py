@@ -202,14 +202,14 @@ def _tables(suite: Suite, parts: list[Task]) -> Task:
         f"--seed {suite.seed} --out {suite.out.parent} --runs {suite.plan.runs}{suite.root()}"
         + "".join(f" --set {text}" for text in suite.assignments)
     )
-    if len(profile.trainings) == len(models) * len(sources):
+    if suite.chosen is None and len(profile.trainings) == len(models) * len(sources):
         command = (
             f"dood transfer-grid --preset {suite.name} --model {','.join(models)} "
             f"--sources {','.join(sources)} --targets {','.join(profile.targets)} "
             f"--seeds {','.join(map(str, suite.seeds))} --samples {profile.samples}{limit} {rest}"
         )
-    else:  # a profile whose trainings are no square
-        command = f"dood reproduce --profile {suite.name} --only transfer {rest}"
+    else:  # trainings that are no square
+        command = f"dood reproduce --profile {suite.name}{suite.limits()} --only transfer {rest}"
     return Task("transfer", key, work, command, soft=tuple(part.name for part in parts))
 
 

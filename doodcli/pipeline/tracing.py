@@ -43,9 +43,9 @@ def tasks(suite: Suite) -> list[Task]:
     """Strokes beside those that a picture was drawn with, where `scribbles` is a target."""
     effort = trace.Effort(seed=suite.seed)
     count = min(suite.profile.limit or TRACED, TRACED)
-    if "scribbles" not in suite.profile.targets:
-        return []
     drawing = [what for what in suite.shown("trace") if what.model in trace.with_curves()]
+    if "scribbles" not in suite.profile.targets or not drawing:
+        return []
 
     def images(run: Run) -> ImageSet:
         return load_images(

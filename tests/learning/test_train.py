@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from doodcli.data.load import load_images
-from doodcli.devices import CXX
+from doodcli.devices import cpp_compiler
 from doodcli.errors import InputError, RunFailed
 from doodcli.learning.checkpoints import newest_checkpoint
 from doodcli.learning.runs import open_run
@@ -242,7 +242,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path):
     assert "last checkpoint is good" in str(failure.value)
 
 
-def test_where_losses_are_looked_at_now_and_then_the_first_bad_step_is_named(tmp_path, monkeypatch):
+def test_where_losses_are_looked_at_now_and_then_the_first_bad_step_is_named(monkeypatch):
     # As on an accelerator, which may not be asked at every step.
     monkeypatch.setattr(Trainer, "looks_at_once", False)
     training, seen = trainer(**{"learning.steps": 40}), []
@@ -275,7 +275,7 @@ def test_what_is_looked_at_late_is_looked_at_before_it_is_saved(tmp_path, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not any(map(shutil.which, CXX)), reason="there is no C++ compiler")
+@pytest.mark.skipif(shutil.which(cpp_compiler()) is None, reason="there is no C++ compiler")
 def test_a_compiled_step_is_an_eager_step(monkeypatch):
     settings = tiny(**{"model.strokes": 2, "learning.stop_delay": 0, "learning.draw_bias": 1.0})
     images = load_images("digits")
