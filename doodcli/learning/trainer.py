@@ -118,7 +118,7 @@ class Trainer:
         self.error = torch.zeros_like(self.model.scale)
         self.weight = 0.0
         self.optimiser = self._optimiser()
-        self.score = _compiled(self.model, self.device) if compiled else self.model.score
+        self.compiled_score = _compiled(self.model, self.device) if compiled else None
         self.objective = team.joined(Objective(self))
         self.step, self.seconds = 0, 0.0
         self.window = Window()
@@ -180,7 +180,7 @@ class Trainer:
 
     def loss(self, images: Tensor, noise: Noise) -> tuple[Tensor, Scored, Tensor]:
         """The loss of this step, what it is of, and the errors of its pixels `[rows, R, R]`."""
-        scored = self.score(images, noise)
+        scored = (self.compiled_score or self.model.score)(images, noise)
         seen, drawn = self._as_compared(images), self._as_compared(scored.canvas)
         compared = scored._replace(log_likelihood=self.model.log_likelihood(seen, drawn))
         return self._loss(compared), scored, seen - drawn

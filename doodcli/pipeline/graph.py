@@ -214,6 +214,8 @@ class Suite:
 
         InputError when there is none, or when the data of one cannot be read.
         """
+        for what in self.trainings:
+            self._path(what)  # a set that is missing, or a wrong setting, is no untrained model
         trained = tuple(what for what in self.trainings if self.trained(what))
         if not trained:
             raise InputError(
@@ -302,10 +304,9 @@ class Suite:
         return open_run(self._path(what))
 
     def trained(self, what: Training) -> bool:
-        """Whether a run is there and finished.  InputError when its data cannot be read."""
-        path = self._path(what)
+        """Whether a run is there and finished."""
         try:
-            return bool(open_run(path).checkpoint.facts["finished"])
+            return bool(self.run(what).checkpoint.facts["finished"])
         except InputError:
             return False
 

@@ -204,7 +204,8 @@ def test_every_profile_has_the_task_with_its_sizes(tmp_path):
     assert set(fidelity.SIZES) == set(PROFILES)
     assert fidelity.SIZES["paper"] == (5000, 5)
     task = {t.name: t for t in suite(tmp_path, "laptop").tasks()}["fid"]
-    assert "--dataset mnist,omniglot --num 1000 --sample-seeds 5" in task.command
+    every = "mnist,emnist,kmnist,quickdraw,omniglot"
+    assert f"--dataset {every} --num 1000 --sample-seeds 5" in task.command
     assert "train-air-difference-omniglot-s0" in task.needs
 
 
