@@ -65,8 +65,12 @@ def test_a_browser_shows_the_drawing_that_was_traced(traced, suffix, options):
         one = Drawing(**{k: torch.tensor(v).float() for k, v in values["drawing"].items()})
         assert one.present.sum() == values["strokes"] > 0
         expected = rendered(one, settings, FINE)
-        shown = ink(path.with_suffix(f".{suffix}"), *options)
         half = expected.max() / 2
+        # A browser's clock now and then is read before its animation has begun: it is asked again.
+        for _ in range(5):
+            shown = ink(path.with_suffix(f".{suffix}"), *options)
+            if overlap(shown >= half, expected >= half) >= 0.85:
+                break
         assert overlap(shown >= half, expected >= half) >= 0.85
 
 
