@@ -73,7 +73,7 @@ def cpp_compiler() -> str:
 def require_compiler(device: str) -> None:
     """InputError where `--compile` cannot work on `device` because a compiler is missing."""
     name = cpp_compiler()
-    if not device.startswith("cuda") and shutil.which(shlex.split(name)[0]) is None:
+    if not device.startswith("cuda") and not any(map(shutil.which, shlex.split(name)[:1])):
         raise InputError(
             f"--compile: there is no C++ compiler {name} here, which compiling for a processor "
             "needs; install it, name another in $CXX, or leave --compile out"

@@ -80,16 +80,16 @@ class LearnedPrior(Prior):
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__(settings)
         s = settings
-        self.components, self.points, self.reach = s.components, s.points, s.point_reach
+        self.components, self.reach = s.components, s.point_reach
         self.guided = s.guidance
         self.on_head = head(
             s.features if s.guidance else s.hidden, s.hidden, 1, torch.tensor([1.0])
         )
         start = torch.randn(s.components, 1 + LAYOUT_RAW) * 0.5
         self.layout_head = head(s.hidden, s.hidden, start.numel(), start.flatten())
-        self.whole = s.mixture == "stroke"
-        size = (s.components, 1 + 5 * s.points) if self.whole else (s.points, s.components, 6)
-        start = torch.randn(*size) * 0.5
+        self.together = s.points if s.mixture == "stroke" else 1
+        size = (s.points // self.together, s.components, 1 + 5 * self.together)
+        start = torch.randn(size) * 0.5
         inputs = s.hidden + 4 + s.canvas_features
         self.stroke_head = head(inputs, s.hidden, start.numel(), start.flatten())
         if s.guidance:
@@ -118,15 +118,11 @@ class LearnedPrior(Prior):
         if self.guided:
             seen.append(self.glimpse_encoder(frame[:, None]))
         raw = self.stroke_head(torch.cat(seen, -1)).float()
-        if self.whole:
-            raw = raw.unflatten(-1, (1, self.components, 1 + 5 * self.points))
-            points = raw[..., 1:].unflatten(-1, (self.points, 5))
-            parts = point_gaussian(points, self.reach, LEAST_DEVIATION)
-            parts = Gaussian(*(part.flatten(-2) for part in parts))
-        else:
-            raw = raw.unflatten(-1, (self.points, self.components, 6))
-            parts = point_gaussian(raw[..., 1:], self.reach, LEAST_DEVIATION)
-        return Mixture(F.log_softmax(raw[..., 0], -1), parts)
+        raw = raw.unflatten(-1, (-1, self.components, 1 + 5 * self.together))
+        weight = F.log_softmax(raw[..., 0], -1)
+        points = raw[..., 1:].unflatten(-1, (self.together, 5))
+        parts = point_gaussian(points, self.reach, LEAST_DEVIATION)
+        return Mixture(weight, Gaussian(*(part.flatten(-2) for part in parts)))
 
 
 class FixedPrior(Prior):

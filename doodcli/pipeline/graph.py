@@ -214,9 +214,7 @@ class Suite:
 
         InputError when there is none, or when the data of one cannot be read.
         """
-        for what in self.trainings:
-            self._path(what)  # a set that is missing, or a wrong setting, is no untrained model
-        trained = tuple(what for what in self.trainings if self.trained(what))
+        trained = tuple(what for what in self.trainings if _finished(self._path(what)))
         if not trained:
             raise InputError(
                 f"--no-train: no model of profile {self.name} is trained, neither in "
@@ -304,9 +302,9 @@ class Suite:
         return open_run(self._path(what))
 
     def trained(self, what: Training) -> bool:
-        """Whether a run is there and finished."""
+        """Whether a run is there and finished, and the data that it is named by."""
         try:
-            return bool(self.run(what).checkpoint.facts["finished"])
+            return _finished(self._path(what))
         except InputError:
             return False
 
@@ -498,13 +496,21 @@ class Suite:
             limit=limit, seed=self.seed,
         )  # fmt: skip
 
-    def limits(self) -> str:
-        """The option that says that not all models are there, in a command."""
+    def no_train(self) -> str:
+        """The option that does without the models that are not trained, in a command."""
         return "" if self.chosen is None else " --no-train"
 
     def root(self) -> str:
         """The option that names the folder of the data, in a command."""
         return f" --data-root {self.plan.data_root}" if self.plan.data_root else ""
+
+
+def _finished(path: Path) -> bool:
+    """Whether a folder holds a run that is finished."""
+    try:
+        return bool(open_run(path).checkpoint.facts["finished"])
+    except InputError:
+        return False
 
 
 def _label(run: Run) -> str:

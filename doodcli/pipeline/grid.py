@@ -209,7 +209,7 @@ def _tables(suite: Suite, parts: list[Task]) -> Task:
             f"--seeds {','.join(map(str, suite.seeds))} --samples {profile.samples}{limit} {rest}"
         )
     else:  # trainings that are no square
-        command = f"dood reproduce --profile {suite.name}{suite.limits()} --only transfer {rest}"
+        command = f"dood reproduce --profile {suite.name}{suite.no_train()} --only transfer {rest}"
     return Task("transfer", key, work, command, soft=tuple(part.name for part in parts))
 
 

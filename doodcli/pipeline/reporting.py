@@ -92,7 +92,7 @@ def animations(suite: Suite) -> Task:
         write_json(value, suite.out / FILE)
         return [suite.out / FILE]
 
-    command = f"dood reproduce --profile {suite.name}{suite.limits()} --only animations"
+    command = f"dood reproduce --profile {suite.name}{suite.no_train()} --only animations"
     trainings = tuple(what.task for what in suite.shown("animations"))
     return Task("animations", key, work, command, soft=trainings)
 
