@@ -133,7 +133,7 @@ PROFILES = {
     ),
     "smoke": Profile(
         (("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200,
-        episodes="scribbles", episode_limit=2,
+        episodes="scribbles", episode_limit=4,
     ),
     # Every model learns from at least as many images as DooD; on MNIST, and AIR on Omniglot, those
     # whose steps are so much cheaper from more of them, to train about as long.

@@ -33,24 +33,21 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised when the same settings would give other tables or pictures."""
 
-TRACED = 100
-"""Scribbles that are traced, at most: each is parsed, refined and compared stroke by stroke."""
 SHOWN, IN_A_ROW = 40, 10
 """Drawings of a run in the overview, and in a row of it."""
 
 
 def tasks(suite: Suite) -> list[Task]:
     """Strokes beside those that a picture was drawn with, where `scribbles` is a target."""
-    effort = trace.Effort(seed=suite.seed)
-    count = min(suite.profile.limit or TRACED, TRACED)
+    profile, effort = suite.profile, trace.Effort(seed=suite.seed)
     drawing = [what for what in suite.shown("trace") if what.model in trace.with_curves()]
-    if "scribbles" not in suite.profile.targets or not drawing:
+    if "scribbles" not in profile.targets or not drawing:
         return []
 
     def images(run: Run) -> ImageSet:
         return load_images(
             "scribbles", "test", data_root=suite.plan.data_root,
-            resolution=run.settings.model.resolution, limit=count, seed=suite.seed,
+            resolution=run.settings.model.resolution, limit=profile.limit, seed=suite.seed,
         )  # fmt: skip
 
     def key() -> dict[str, Any]:
@@ -59,7 +56,7 @@ def tasks(suite: Suite) -> list[Task]:
             "versions": [VERSION, trace.VERSION],
             "weights": [run.weights for run in runs],
             "target": [images(run).fingerprint for run in runs],
-            "effort": [*effort, count],
+            "effort": [*effort, profile.limit],
         }
 
     def work() -> Sequence[Path]:
@@ -74,8 +71,9 @@ def tasks(suite: Suite) -> list[Task]:
         return [*paths, suite.tex("trace", trace.means(table), text)]
 
     runs = ",".join(f"$({suite.command(what)})" for what in drawing)
+    limit = f" --limit {profile.limit}" if profile.limit else ""
     command = (
-        f"dood trace scribbles --run {runs} --limit {count} --seed {suite.seed} --table-only "
+        f"dood trace scribbles --run {runs}{limit} --seed {suite.seed} --table-only "
         f"--out {suite.out}"
     )
     return [Task("trace", key, work, command, tuple(what.task for what in drawing))]
