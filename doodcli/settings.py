@@ -230,9 +230,8 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         # With 4 and 5 AIR uses all six parts on everything; with 12, one.
         "code": {"learning.beta": 7.0},
     },
-    # Letters and digits of the same collection as MNIST's, and characters of a brush.
+    # Letters and digits of the same collection as MNIST's.
     "emnist": {"points": {"learning.beta": 4.0, "model.scale_most": 0.4}},
-    "kmnist": {"points": {"learning.beta": 4.0, "model.scale_most": 0.4}},
 }
 """What every preset changes for a data set, of models whose parts are points or codes; chosen on
 images that are no test images (docs/model.md says which)."""
