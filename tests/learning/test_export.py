@@ -139,6 +139,19 @@ def test_export_writes_a_card_with_what_was_measured(run, tmp_path, capsys):
     assert rows[0]["source_fingerprint"] in card
 
 
+@pytest.mark.parametrize("name", room.pretrained())
+def test_what_ships_draws_ink_and_is_small(name):
+    run = open_run(f"{room.PRETRAINED}{name}")
+    assert run.provenance()["source"] == name
+    assert sum(f.stat().st_size for f in run.path.rglob("*") if f.is_file()) < 8 * 2**20
+    images = load_images("digits", "test", limit=16).images
+    model = run.model()
+    drawing, _ = model.infer(images)
+    ink = images.float() / 255
+    error = (model.render(drawing)[0] - ink).abs().mean()
+    assert error < 0.75 * ink.mean()  # of a blank page it is their mean
+
+
 def test_a_model_that_ships_is_opened_by_its_name(run, tmp_path, monkeypatch, capsys):
     export(run, tmp_path / "shipped" / "digits")
     monkeypatch.setattr(room, "SHIPPED", tmp_path / "shipped")
