@@ -231,7 +231,10 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         "code": {"learning.beta": 7.0},
     },
     # Letters and digits of the same collection as MNIST's.
-    "emnist": {"points": {"learning.beta": 4.0, "model.scale_most": 0.4}},
+    "emnist": {
+        "points": {"learning.beta": 4.0, "model.scale_most": 0.4},
+        "code": {"learning.beta": 3.0},
+    },
 }
 """What every preset changes for a data set, of models whose parts are points or codes; chosen on
 images that are no test images (docs/model.md says which)."""
