@@ -50,8 +50,9 @@ def sample(
 ) -> None:
     """Draw from the prior, as in Fig. 6 of the paper.
 
-    Writes samples.png, .pdf and .csv.  The temperature is 1, the model's own, unless said; other
-    samples are marked in title and table, and their files are named after it.
+    Writes samples.png, .pdf and .csv, and of models with strokes .svg, one path a stroke.  The
+    temperature is 1, the model's own, unless said; other samples are marked in title and table, and
+    their files are named after it.
     """
     from doodcli.experiments.generate import Temperature
 

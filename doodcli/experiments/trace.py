@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from doodcli.data.pages import Pages
     from doodcli.learning.runs import Run
     from doodcli.model.model import DrawingModel
+    from doodcli.settings import ModelSettings
 
 VERSION = 1
 """Raised when the same settings would give other drawings or numbers."""
@@ -67,19 +68,20 @@ def with_curves() -> list[str]:
     ]  # fmt: skip
 
 
+def why_no_curves(model: ModelSettings) -> str:
+    """Why the parts of a model are no curves that could be drawn again; "" if they are."""
+    if model.latent == "code":
+        return f"{model.name} has no strokes, its parts are appearance codes"
+    if model.decoder != "spline":
+        return f"the control points of {model.name} are a code for its network and lie on no curve"
+    return ""
+
+
 def refuse_without_curves(run: Run) -> None:
     """InputError for a run whose parts are no curves that could be drawn again."""
-    model = run.settings.model
-    others = f"trace with a run of {', '.join(with_curves())}"
-    if model.latent == "code":
-        raise InputError(
-            f"{run.path}: {model.name} has no strokes, its parts are appearance codes; {others}"
-        )
-    if model.decoder != "spline":
-        raise InputError(
-            f"{run.path}: the control points of {model.name} are a code for its network and lie "
-            f"on no curve; {others}"
-        )
+    if why := why_no_curves(run.settings.model):
+        others = f"trace with a run of {', '.join(with_curves())}"
+        raise InputError(f"{run.path}: {why}; {others}")
 
 
 def trace(

@@ -6,6 +6,7 @@ folder of the results; it returns what was measured and the paths that were writ
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,7 @@ import pandas as pd
 
 from doodcli.data.load import load_begun
 from doodcli.errors import InputError
-from doodcli.experiments import clusters, generate, likelihood, probe, strokes
+from doodcli.experiments import clusters, generate, likelihood, probe, strokes, trace
 from doodcli.experiments.export import Exported, exported
 from doodcli.experiments.fits import recipe
 from doodcli.experiments.reconstruct import reconstruct
@@ -29,8 +30,10 @@ from doodcli.report.figures import (
     samples_figure,
     save_figure,
 )
+from doodcli.report.paths import each_as_paths
 from doodcli.report.representation import write_clusters_tex, write_probe_tex
-from doodcli.report.tables import write_csv
+from doodcli.report.svg import grid_svg
+from doodcli.report.tables import write_csv, write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,13 +124,23 @@ class Draws(NamedTuple):
 
 
 def samples(runs: list[Run], draws: Draws, out: Path) -> tuple[pd.DataFrame, list[Path]]:
-    """Drawings from the prior of each run (Fig. 6): `samples.*`, or with the temperature."""
-    items = []
+    """Drawings from the prior of each run (Fig. 6): `samples.*`, or with the temperature.
+
+    Those of models whose parts are curves also as SVG, one path a stroke: a file for each run.
+    """
+    items, curves = [], []
     for run in runs:
         draws.tell(f"{draws.num} samples of {run.name}{draws.temperature.remark}")
         items.append(generate.sample(run, draws.num, draws.temperature, draws.seed, draws.device))
+        if why := trace.why_no_curves(run.settings.model):
+            draws.tell(f"{run.name}: no SVG, for {why}")
+            continue
+        name = draws.stem if len(runs) == 1 else f"{draws.stem}_{run.name}"
+        drawn = each_as_paths(items[-1].drawing, run.settings.model)
+        curves.append(out / f"{name}.svg")
+        write_lines(grid_svg(drawn, math.ceil(math.sqrt(draws.num))), curves[-1])
     table = pd.concat([item.table for item in items], ignore_index=True)
-    return table, _written(table, samples_figure(items), out / draws.stem)
+    return table, [*_written(table, samples_figure(items), out / draws.stem), *curves]
 
 
 class Amounts(NamedTuple):

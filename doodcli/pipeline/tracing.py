@@ -14,7 +14,7 @@ from doodcli.experiments.curves import FOUND
 from doodcli.model.model import as_input
 from doodcli.pipeline.engine import Task
 from doodcli.report.figures import TraceRow, save_figure, traces_figure
-from doodcli.report.paths import as_paths
+from doodcli.report.paths import each_as_paths
 from doodcli.report.svg import drawing_svg, grid_svg
 from doodcli.report.tables import write_csv, write_lines
 
@@ -107,12 +107,12 @@ def traces(runs: list[Run], what: Tracing, out: Path) -> tuple[pd.DataFrame, lis
         what.tell(f"tracing {len(pages.names)} pictures with {run.name}")
         model = run.model(what.device)
         found = trace.trace(model, pages.images, pages.index, what.effort, what.tell)
-        drawn = _drawn(run, found.drawing, len(pages.names))
+        drawn = each_as_paths(found.drawing, run.settings.model)
         tables.append(trace.table(run, pages, found, [one.overlap for one in drawn], what.effort))
         if what.files:
             made += _files(pages, found.drawing, drawn, tables[-1], out)
         if pages.truth is not None and not rows:
-            rows += _overview("truth", pages, _drawn(run, pages.truth, SHOWN))
+            rows += _overview("truth", pages, each_as_paths(pages.truth, run.settings.model, SHOWN))
         rows += _overview(f"{run.settings.model.name}, {run.record['data']['name']}", pages, drawn)
     table = pd.concat(tables, ignore_index=True)
     write_csv(table, out / "trace.csv")
@@ -120,13 +120,6 @@ def traces(runs: list[Run], what: Tracing, out: Path) -> tuple[pd.DataFrame, lis
     write_lines(grid_svg(cells, IN_A_ROW, coloured=True), out / "trace.svg")
     overview = [out / "trace.svg", *save_figure(traces_figure(rows), out / "trace")]
     return table, [out / "trace.csv", *overview, *made]
-
-
-def _drawn(run: Run, drawing: Drawing, most: int) -> list[Paths]:
-    """The first drawings of `[n, ...]` as paths."""
-    count = min(most, len(drawing.present))
-    each = (drawing.map(lambda part, k=k: part[k]) for k in range(count))
-    return [as_paths(one, run.settings.model) for one in each]
 
 
 def _overview(label: str, pages: Pages, drawn: list[Paths]) -> list[TraceRow]:

@@ -34,6 +34,7 @@ COLOURS = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
 NEW_INK = COLOURS[3]
 SCREEN_DPI = 200
 ROOMY = 8  # pictures beside each other that are as wide as a title
+GRIDS_IN_A_ROW = 5
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
@@ -203,12 +204,15 @@ def samples_figure(items: list[Samples]) -> Figure:
         grid = make_grid(1 - item.pictures[:, None].cpu(), nrow=columns, pad_value=0.85)
         grids.append(grid.permute(1, 2, 0).clamp(0, 1).numpy())
     inch = max(3.2, grids[0].shape[1] / 110)
-    figure = Figure(figsize=(inch * len(grids), inch + 0.2))
-    axes = figure.subplots(1, len(grids), squeeze=False)[0]
-    for axis, item, sheet in zip(axes, items, grids, strict=True):
+    wide = min(len(grids), GRIDS_IN_A_ROW)
+    high = math.ceil(len(grids) / wide)
+    figure = Figure(figsize=(inch * wide, (inch + 0.2) * high))
+    axes = list(figure.subplots(high, wide, squeeze=False).flat)
+    for axis in axes:
+        axis.axis("off")
+    for axis, item, sheet in zip(axes, items, grids, strict=False):
         axis.imshow(sheet, interpolation="nearest")
         axis.set_title(item.title, fontsize=8)
-        axis.axis("off")
     figure.tight_layout(pad=0.3)
     return figure
 

@@ -102,6 +102,15 @@ def as_paths(drawing: Drawing, settings: ModelSettings) -> Paths:
     return Paths(strokes, ink, int((covered & inked).sum()) / union if union else 1.0)
 
 
+def each_as_paths(
+    drawing: Drawing, settings: ModelSettings, most: int | None = None
+) -> list[Paths]:
+    """The first drawings of `[n, ...]`, or all of them; see :func:`as_paths`."""
+    count = min(len(drawing.present), most or len(drawing.present))
+    each = (drawing.map(lambda part, k=k: part[k]) for k in range(count))
+    return [as_paths(one, settings) for one in each]
+
+
 def _rendered(drawing: Drawing, settings: ModelSettings, side: int) -> Tensor:
     """The canvas of one drawing `[1, ...]` at any resolution, `[side, side]`."""
     decoder = SplineDecoder(dataclasses.replace(settings, resolution=side))

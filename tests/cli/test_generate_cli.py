@@ -78,7 +78,10 @@ def rows(result: Result) -> list[dict]:
 
 def test_a_sample_is_a_row_and_a_picture_and_says_when_it_is_tempered(make, files, tmp_path):
     plain = rows(make("sample", "--num", 6, "--json", "--quiet"))
-    assert files() == ["samples.csv", "samples.pdf", "samples.png"]
+    assert files() == ["samples.csv", "samples.pdf", "samples.png", "samples.svg"]
+    page = (tmp_path / "out" / "samples.svg").read_text()
+    assert page.count("<rect ") == 6  # the frame of each
+    assert page.count("<path ") == sum(r["strokes"] for r in plain) > 0
     before = (tmp_path / "out" / "samples.csv").read_bytes()
     for text in ("paper", "0.5"):
         cold = rows(make("sample", "--num", 6, "--temperature", text, "--json", "--quiet"))
@@ -100,9 +103,11 @@ def test_samples_of_several_runs_stand_side_by_side(capsys, runs, tmp_path):
     result = dood(capsys, "sample", both, "--num", 5, "--out", tmp_path, "--device", "cpu")
     assert result.code == 0, result
     assert set(result.out.split()) == {
-        str(tmp_path / f"samples.{s}") for s in ("csv", "pdf", "png")
+        *(str(tmp_path / f"samples.{s}") for s in ("csv", "pdf", "png")),
+        str(tmp_path / f"samples_{runs['dood'].name}.svg"),
     }
     assert "5 samples of air-digits" in result.err
+    assert "no SVG, for air has no strokes" in result.err
     table = pd.read_csv(tmp_path / "samples.csv")
     assert table.model.tolist() == ["dood"] * 5 + ["air"] * 5
 
