@@ -52,6 +52,10 @@ def reproduce(
         float | None,
         typer.Option(help="GPUs of a task, with ray or slurm [default: 0]; ray takes 0.25 too."),
     ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Seeds of the trainings, with commas between [default: --seed]."),
+    ] = None,
     data_root: options.DataRoot = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -83,7 +87,8 @@ def reproduce(
         device = "cpu"
     plan = Plan(runs, data_root=data_root, device=device)
     suite = Suite(
-        profile, profile_of(profile), out / profile, plan, (seed,), seed, progress(quiet),
+        profile, profile_of(profile), out / profile, plan,
+        (seed,) if seeds is None else options.numbers(seeds, "--seeds"), seed, progress(quiet),
         tuple(assignments or ()),
     )  # fmt: skip
     if not train:

@@ -233,6 +233,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         values |= {name: (name, "mean"), f"{name}_std": (name, "std")}
     found = groups.agg(
         **values,
+        feature_size=("feature_size", "first"),
         remark=("remark", "first"),
         paper_fid=("paper_fid", "first"),
         paper_fid_std=("paper_fid_std", "first"),

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from doodcli.learning.runs import Run
     from doodcli.pipeline.graph import Suite
 
-VERSION = 1
+VERSION = 2
 """Raised when the same settings would give other tables."""
 
 TEMPERATURES = ("1", "paper")
 """Of samples, unless said: the model's own, and the paper's."""
 
-SIZES = {"tiny": (40, 2), "smoke": (800, 5), "laptop": (1000, 5), "paper": (5000, 5)}
+SIZES = {"tiny": (40, 2), "smoke": (800, 5), "laptop": (2000, 5), "paper": (5000, 5)}
 """Pictures of each row, and sample seeds, by profile."""
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from doodcli.experiments.fid import ENOUGH
 from doodcli.report.tables import write_tex
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ def write_fid_tex(summary: pd.DataFrame, path: Path, label: str) -> None:
     remarks = summary[summary.remark.fillna("") != ""].drop_duplicates("dataset")
     said = [f"{name}: {why}." for name, why in zip(remarks.dataset, remarks.remark, strict=True)]
     first = summary.iloc[0]
+    if first.images < ENOUGH * first.feature_size:
+        said.append(
+            f"Fewer pictures than {ENOUGH} for each of {first.feature_size} features: FID is "
+            "higher than more would give, also the floor's."
+        )
     text = (
         f"Samples of models that were trained on a data set against its test images: "
         f"{first.images:,} of each, features `{first.features}', means over {first.sample_seeds} "

@@ -114,15 +114,19 @@ def test_the_papers_number_has_a_column_of_its_own(tmp_path):
               for end in ("", "_std")}  # fmt: skip
     summary = pd.DataFrame(
         [
-            {"dataset": "mnist", "drawn_by": name, "features": "strokes", "images": 1000,
-             "sample_seeds": 5, "remark": "", "paper_fid": number, "paper_fid_std": std, **values}
+            {"dataset": "mnist", "drawn_by": name, "features": "strokes", "feature_size": 128,
+             "images": 1000, "sample_seeds": 5, "remark": "", "paper_fid": number, "paper_fid_std": std, **values}
             for name, (number, std) in
             {"dood": (None, None), "dood, tempered": paper.FID["dood"]["mnist"]}.items()
         ]
     )  # fmt: skip
     write_fid_tex(summary, tmp_path / "fid.tex", "tab:fid")
     assert [row[-1] for row in cells(tmp_path / "fid.tex")] == ["--", "0.134 ± 0.013"]
-    assert "on another scale" in (tmp_path / "fid.tex").read_text()
+    text = (tmp_path / "fid.tex").read_text()
+    assert "on another scale" in text
+    assert "Fewer pictures than 10 for each of 128 features" in text
+    write_fid_tex(summary.assign(images=1280), tmp_path / "fid.tex", "tab:fid")
+    assert "Fewer pictures" not in (tmp_path / "fid.tex").read_text()
 
 
 def test_a_folder_needs_no_run(score, tmp_path):
@@ -205,7 +209,7 @@ def test_every_profile_has_the_task_with_its_sizes(tmp_path):
     assert fidelity.SIZES["paper"] == (5000, 5)
     task = {t.name: t for t in suite(tmp_path, "laptop").tasks()}["fid"]
     every = "mnist,emnist,kmnist,quickdraw,omniglot"
-    assert f"--dataset {every} --num 1000 --sample-seeds 5" in task.command
+    assert f"--dataset {every} --num 2000 --sample-seeds 5" in task.command
     assert "train-air-difference-omniglot-s0" in task.needs
 
 

@@ -45,6 +45,19 @@ def test_every_name_of_the_paper_is_a_task_of_the_paper_profile(capsys, tmp_path
         assert set(names) <= set(rows)
 
 
+def test_several_seeds_are_trained_and_tested_and_the_first_is_drawn(capsys, tmp_path):
+    rows, _ = shown(
+        capsys, "--profile", "tiny", "--out", tmp_path, "--seeds", "3,4", "--only",
+        "cell-dood-digits-*,reconstruct",
+    )  # fmt: skip
+    assert {"train-dood-digits-s3", "train-dood-digits-s4"} <= set(rows)
+    assert {"cell-dood-digits-s3-digits", "cell-dood-digits-s4-digits"} <= set(rows)
+    assert "train-dood-digits-s4" not in rows["reconstruct"]["needs"]
+    assert "--seed 0" in rows["cell-dood-digits-s4-digits"]["command"].rsplit("--dataset")[-1]
+    one = dood(capsys, "reproduce", "--profile", "tiny", "--seeds", "0,x", "--out", tmp_path)
+    refused(one, "--seeds 0,x")
+
+
 def test_a_dry_run_says_what_a_task_needs_and_how_long_it_takes(capsys, tmp_path):
     ledger = tmp_path / "smoke" / "ledger.json"
     ledger.parent.mkdir()

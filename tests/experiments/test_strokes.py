@@ -125,9 +125,9 @@ def test_means_of_several_runs_stay_apart():
 @pytest.mark.parametrize(
     ("model", "claim", "shares", "value", "holds"),
     [
-        # All but one in twenty, on every set.
-        ("dood-eg", ALWAYS, {"a": [0, 0, 1], "b": [0, 0.05, 0.95]}, 0.95, True),
-        ("dood-eg", ALWAYS, {"a": [0, 0, 1], "b": [0, 0.06, 0.94]}, 0.94, False),
+        # All but one in ten, on every set.
+        ("dood-eg", ALWAYS, {"a": [0, 0, 1], "b": [0, 0.1, 0.9]}, 0.9, True),
+        ("dood-eg", ALWAYS, {"a": [0, 0, 1], "b": [0, 0.11, 0.89]}, 0.89, False),
         ("dood-eg", ALWAYS, {"a": [0, 0.5, 0.5], "b": [0, 0, 1]}, 0.5, False),
         # Only its own set counts.
         ("dood", PARSIMONIOUS, {"a": [0, 0.5, 0.5], "b": [0, 0, 1]}, 0.5, True),
@@ -170,14 +170,17 @@ def test_the_papers_claims_are_told_from_those_that_it_does_not_make(model, made
         assert "run" not in printed.columns
 
 
-def test_always_can_be_reached_by_a_posterior_that_always_goes_on():
+def test_always_is_reached_by_a_posterior_that_always_goes_on_and_by_no_other():
     surest = torch.sigmoid(torch.tensor(LOGIT_MOST)).item()
-    assert surest**6 > strokes.ALWAYS > surest**8
+    most = surest**6
+    # Also on the worst of five sets of 300 images, which four errors below never is.
+    assert most - 4 * math.sqrt(most * (1 - most) / 300) > strokes.ALWAYS
+    assert torch.sigmoid(torch.tensor(LOGIT_MOST - 1)).item() ** 6 < strokes.ALWAYS
 
 
 def test_a_claim_stands_beside_its_limit():
     found = strokes.claims(table("dood", "a", a=[0, 1, 0], b=[0, 0, 1])).set_index("claim")
-    expected = {ALWAYS: 0.95, PARSIMONIOUS: 0.5, MORE: 0.25, NO_MORE: 0.25}
+    expected = {ALWAYS: 0.9, PARSIMONIOUS: 0.5, MORE: 0.25, NO_MORE: 0.25}
     assert found.limit.to_dict() == expected
     assert found.holds.to_dict() == {
         ALWAYS: False, PARSIMONIOUS: True, MORE: True, NO_MORE: False,
