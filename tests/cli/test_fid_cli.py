@@ -115,7 +115,8 @@ def test_the_papers_number_has_a_column_of_its_own(tmp_path):
     summary = pd.DataFrame(
         [
             {"dataset": "mnist", "drawn_by": name, "features": "strokes", "feature_size": 128,
-             "images": 1000, "sample_seeds": 5, "remark": "", "paper_fid": number, "paper_fid_std": std, **values}
+             "images": 1000, "sample_seeds": 5, "remark": "", "paper_fid": number,
+             "paper_fid_std": std, **values}
             for name, (number, std) in
             {"dood": (None, None), "dood, tempered": paper.FID["dood"]["mnist"]}.items()
         ]

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 
 FID_COLUMNS = [
-    "dataset", "drawn_by", "kind", "run", "temperature", "features", "images", "sample_seed",
+    "dataset", "drawn_by", "kind", "run", "temperature", "features", "feature_size",
+    "images", "sample_seed",
     *fid.SEVERAL, "remark", "paper_fid", "paper_fid_std",
 ]  # fmt: skip
 
