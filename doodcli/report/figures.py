@@ -34,7 +34,7 @@ COLOURS = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
 NEW_INK = COLOURS[3]
 SCREEN_DPI = 200
 ROOMY = 8  # pictures beside each other that are as wide as a title
-GRIDS_IN_A_ROW = 5
+PANELS_IN_A_ROW = 5
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
@@ -204,7 +204,7 @@ def samples_figure(items: list[Samples]) -> Figure:
         grid = make_grid(1 - item.pictures[:, None].cpu(), nrow=columns, pad_value=0.85)
         grids.append(grid.permute(1, 2, 0).clamp(0, 1).numpy())
     inch = max(3.2, grids[0].shape[1] / 110)
-    wide = min(len(grids), GRIDS_IN_A_ROW)
+    wide = min(len(grids), PANELS_IN_A_ROW)
     high = math.ceil(len(grids) / wide)
     figure = Figure(figsize=(inch * wide, (inch + 0.2) * high))
     axes = list(figure.subplots(high, wide, squeeze=False).flat)
@@ -282,9 +282,13 @@ def comparison_figure(items: list[list[Reconstruction]]) -> Figure:
 def counts_figure(counts: pd.DataFrame) -> Figure:
     """How many strokes are used (Fig. 3 b to d): a panel for each run, a line for each set."""
     runs = list(counts.groupby("run", sort=False))
-    figure = Figure(figsize=(2.6 * len(runs) + 0.6, 2.6))
-    axes = figure.subplots(1, len(runs), squeeze=False, sharey=True)[0]
-    for axis, (_, part) in zip(axes, runs, strict=True):
+    wide = min(len(runs), PANELS_IN_A_ROW)
+    high = math.ceil(len(runs) / wide)
+    figure = Figure(figsize=(2.6 * wide + 0.6, 2.6 * high))
+    axes = figure.subplots(high, wide, squeeze=False, sharey=True)
+    for axis in axes.flat[len(runs) :]:
+        axis.axis("off")
+    for axis, (_, part) in zip(axes.flat, runs, strict=False):
         for colour, (dataset, line) in zip(
             itertools.cycle(COLOURS), part.groupby("dataset", sort=False), strict=False
         ):
@@ -295,7 +299,8 @@ def counts_figure(counts: pd.DataFrame) -> Figure:
         axis.set_xlabel("strokes", fontsize=7)
         axis.tick_params(labelsize=7)
         axis.legend(title="set (mean)", fontsize=6, title_fontsize=6)
-    axes[0].set_ylabel("share of drawings", fontsize=7)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("share of drawings", fontsize=7)
     figure.tight_layout(pad=0.4)
     return figure
 
