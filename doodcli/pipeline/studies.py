@@ -137,8 +137,10 @@ def samples(runs: list[Run], draws: Draws, out: Path) -> tuple[pd.DataFrame, lis
             continue
         name = draws.stem if len(runs) == 1 else f"{draws.stem}_{run.name}"
         drawn = each_as_paths(items[-1].drawing, run.settings.model)
+        # Each says whether it is tempered, also when it is cut out of the page.
+        titles = [f"{items[-1].title}: {k}" for k in range(len(drawn))]
         curves.append(out / f"{name}.svg")
-        write_lines(grid_svg(drawn, math.ceil(math.sqrt(draws.num))), curves[-1])
+        write_lines(grid_svg(drawn, math.ceil(math.sqrt(draws.num)), titles), curves[-1])
     table = pd.concat([item.table for item in items], ignore_index=True)
     return table, [*_written(table, samples_figure(items), out / draws.stem), *curves]
 

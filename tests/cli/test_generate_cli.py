@@ -80,6 +80,7 @@ def test_a_sample_is_a_row_and_a_picture_and_says_when_it_is_tempered(make, file
     plain = rows(make("sample", "--num", 6, "--json", "--quiet"))
     assert files() == ["samples.csv", "samples.pdf", "samples.png", "samples.svg"]
     page = (tmp_path / "out" / "samples.svg").read_text()
+    assert "temper" not in page
     assert page.count("<rect ") == 6  # the frame of each
     assert page.count("<path ") == sum(r["strokes"] for r in plain) > 0
     before = (tmp_path / "out" / "samples.csv").read_bytes()
@@ -91,6 +92,11 @@ def test_a_sample_is_a_row_and_a_picture_and_says_when_it_is_tempered(make, file
         assert set(table.temperature) == {text}
         assert table.tempered.all()
         assert seen(tmp_path / "out" / f"samples-{text}.png") > 10
+        titles = re.findall("<title>(.*)</title>", (
+            tmp_path / "out" / f"samples-{text}.svg"
+        ).read_text())  # fmt: skip
+        assert len(titles) == 6
+        assert all("temper" in title for title in titles)
     # The model's own samples stay what they were.
     assert (tmp_path / "out" / "samples.csv").read_bytes() == before
     assert {(r["temperature"], r["tempered"]) for r in plain} == {("1", False)}
