@@ -71,7 +71,10 @@ class ModelSettings:
     point_reach: float = _option(1.4, "largest mean of a control point, in half glimpses")
     glimpse: int = _option(24, "pixels a side of a glimpse")
     glimpse_margin: float = _option(1.2, "how far a glimpse sees, in half frames of its stroke")
-    channels: tuple[int, ...] = _option((8, 16, 32), "channels of an image encoder's convolutions")
+    encoder: Literal["convolutions", "patches"] = _option(
+        "convolutions", "layers of an encoder: 3×3 convolutions of stride 2, or separate patches"
+    )
+    channels: tuple[int, ...] = _option((8, 16, 32), "channels of an image encoder's layers")
     glimpse_channels: tuple[int, ...] = _option((16, 32, 48), "the same of a glimpse encoder")
     features: int = _option(192, "width of an image's embedding")
     hidden: int = _option(256, "width of the recurrent states and of the heads' hidden layers")
@@ -160,6 +163,7 @@ NEUTRAL: dict[str, Any] = {
     "model.code": 10,
     "model.mixture": "point",
     "model.likelihood": "laplace",
+    "model.encoder": "convolutions",
     "model.scale_most": 1.0,
     "learning.blur_start": 0.0,
     "learning.blur_steps": 500,

@@ -26,7 +26,7 @@ from doodcli.model.choosers import (
 from doodcli.model.decoder import DECODERS
 from doodcli.model.drawing import Drawing, Token
 from doodcli.model.layout import glimpse, layout_interval
-from doodcli.model.networks import Encoder
+from doodcli.model.networks import image_encoder
 from doodcli.model.noise import Noise, noise_for
 from doodcli.model.posterior import Posterior, Recognition
 from doodcli.model.prior import PEN, PRIORS
@@ -92,7 +92,7 @@ class DrawingModel(nn.Module):
         self.prior = PRIORS[s.prior](s)
         self.posterior = Posterior(s, draw_bias)
         if s.guidance:
-            self.canvas_encoder = Encoder(1, s.resolution, s.channels, s.features)
+            self.canvas_encoder = image_encoder(s, 1)
         if s.memories == "two":
             self.layout_rnn = nn.GRUCell(4 + s.canvas_features, s.hidden)
             self.stroke_rnn = nn.GRUCell(s.part_size + s.canvas_features, s.hidden)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from doodcli.settings import ModelSettings
 
 
 class Encoder(nn.Module):
@@ -32,6 +37,50 @@ class Encoder(nn.Module):
         return self.layers(images)
 
 
+class PatchEncoder(nn.Module):
+    """An image to an embedding: patches that do not overlap, each through a linear layer, thrice.
+
+    Every layer is one product of large matrices, forward and backward, where small convolutions
+    are many small ones.  Later patches are of 2×2 cells; the first are as large as leaves
+    :data:`CELLS` cells a side in the end.
+    """
+
+    def __init__(self, inputs: int, size: int, channels: tuple[int, ...], features: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        side = max(2, -(-size // (CELLS * 2 ** (len(channels) - 1))))
+        for width in channels:
+            layers += [Patches(side), nn.Linear(inputs * side**2, width), nn.ReLU(inplace=True)]
+            inputs, size, side = width, -(-size // side), 2
+        layers += [nn.Flatten(), nn.Linear(inputs * size**2, features), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`[n, inputs, size, size]` → `[n, features]`."""
+        return self.layers(images.permute(0, 2, 3, 1))
+
+
+CELLS = 3
+"""Cells a side of what the last layer of a :class:`PatchEncoder` sees."""
+
+
+class Patches(nn.Module):
+    """Cells into patches: `[n, h, w, c]` → `[n, ⌈h/side⌉, ⌈w/side⌉, side² · c]`, 0 beyond."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """The patches."""
+        height, width = (-(-size // self.side) for size in cells.shape[1:3])
+        below, right = height * self.side - cells.shape[1], width * self.side - cells.shape[2]
+        if below or right:
+            cells = F.pad(cells, (0, 0, 0, right, 0, below))
+        apart = cells.unflatten(2, (width, self.side)).unflatten(1, (height, self.side))
+        return apart.transpose(2, 3).flatten(3)
+
+
 MANY = 1024
 """Rows above which convolutions cost far more than their preparation."""
 
@@ -40,6 +89,24 @@ def round_up(rows: int) -> int:
     """The next of the numbers of rows that encoders work on, 16 more or an eighth at the most."""
     step = max(16, 1 << max(0, (rows - 1).bit_length() - 4)) if rows <= MANY else 1
     return -(-rows // step) * step
+
+
+ENCODERS: dict[str, type[Encoder | PatchEncoder]] = {
+    "convolutions": Encoder,
+    "patches": PatchEncoder,
+}
+
+
+def image_encoder(settings: ModelSettings, inputs: int) -> nn.Module:
+    """`[n, inputs, R, R]` → `[n, features]`."""
+    s = settings
+    return ENCODERS[s.encoder](inputs, s.resolution, s.channels, s.features)
+
+
+def glimpse_encoder(settings: ModelSettings, inputs: int) -> nn.Module:
+    """`[n, inputs, glimpse, glimpse]` → `[n, features]`."""
+    s = settings
+    return ENCODERS[s.encoder](inputs, s.glimpse, s.glimpse_channels, s.features)
 
 
 def head(inputs: int, hidden: int, outputs: int, bias: Tensor | None = None) -> nn.Sequential:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from doodcli.model.layout import glimpse, squash, unsquash
 from doodcli.model.mixtures import Gaussian, positive
-from doodcli.model.networks import Encoder, head
+from doodcli.model.networks import glimpse_encoder, head, image_encoder
 from doodcli.model.prior import LAYOUT_RAW, layout_gaussian, point_gaussian
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ class Posterior(nn.Module):
         super().__init__()
         s = settings
         self.settings = settings
-        self.target_encoder = Encoder(1, s.resolution, s.channels, s.features)
+        self.target_encoder = image_encoder(s, 1)
         if s.guidance:
-            self.residual_encoder = Encoder(2, s.resolution, s.channels, s.features)
+            self.residual_encoder = image_encoder(s, 2)
         views = 2 if s.guidance else 1
-        self.glimpse_encoder = Encoder(views, s.glimpse, s.glimpse_channels, s.features)
+        self.glimpse_encoder = glimpse_encoder(s, views)
         inputs = self.evidence_size if s.guidance else s.features + s.hidden
         self.on_head = head(inputs, s.hidden, 1, torch.tensor([draw_bias]))
         inputs = s.hidden + views * s.features

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from doodcli.model.layout import Interval, layout_interval, squash
 from doodcli.model.mixtures import Gaussian, Mixture, positive
-from doodcli.model.networks import Encoder, head
+from doodcli.model.networks import glimpse_encoder, head
 
 if TYPE_CHECKING:
     from doodcli.settings import ModelSettings
@@ -93,7 +93,7 @@ class LearnedPrior(Prior):
         inputs = s.hidden + 4 + s.canvas_features
         self.stroke_head = head(inputs, s.hidden, start.numel(), start.flatten())
         if s.guidance:
-            self.glimpse_encoder = Encoder(1, s.glimpse, s.glimpse_channels, s.features)
+            self.glimpse_encoder = glimpse_encoder(s, 1)
 
     def on(self, canvas_features: Tensor, layout_memory: Tensor) -> Tensor:
         """Logit of p_on(o_t = 1 | x_{<t}) (Eq. 4), `[n]`; without guidance, given h^l."""
