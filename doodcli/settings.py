@@ -74,6 +74,10 @@ class ModelSettings:
     encoder: Literal["convolutions", "patches"] = _option(
         "convolutions", "layers of an encoder: 3×3 convolutions of stride 2, or separate patches"
     )
+    glimpse_encoder: Literal["convolutions", "patches"] = _option(
+        "convolutions", "the same of a glimpse encoder"
+    )
+    stride: int = _option(2, "stride of an image encoder's first convolution")
     channels: tuple[int, ...] = _option((8, 16, 32), "channels of an image encoder's layers")
     glimpse_channels: tuple[int, ...] = _option((16, 32, 48), "the same of a glimpse encoder")
     features: int = _option(192, "width of an image's embedding")
@@ -164,6 +168,8 @@ NEUTRAL: dict[str, Any] = {
     "model.mixture": "point",
     "model.likelihood": "laplace",
     "model.encoder": "convolutions",
+    "model.glimpse_encoder": "convolutions",
+    "model.stride": 2,
     "model.scale_most": 1.0,
     "learning.blur_start": 0.0,
     "learning.blur_steps": 500,

@@ -18,12 +18,19 @@ class Encoder(nn.Module):
     Sized for ink at 50×50: nearly all that an image of strokes says survives a stride.
     """
 
-    def __init__(self, inputs: int, size: int, channels: tuple[int, ...], features: int) -> None:
+    def __init__(
+        self, inputs: int, size: int, channels: tuple[int, ...], features: int, stride: int = 2
+    ) -> None:
+        """`stride` is the first layer's; a kernel is a pixel larger than its stride."""
         super().__init__()
         layers: list[nn.Module] = []
         for width in channels:
-            layers += [nn.Conv2d(inputs, width, 3, stride=2, padding=1), nn.ReLU(inplace=True)]
-            inputs, size = width, (size + 1) // 2
+            layers += [
+                nn.Conv2d(inputs, width, stride + 1, stride=stride, padding=stride // 2),
+                nn.ReLU(inplace=True),
+            ]
+            inputs, size = width, (size + 2 * (stride // 2) - stride - 1) // stride + 1
+            stride = 2
         layers += [nn.Flatten(), nn.Linear(inputs * size * size, features), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)
 
@@ -100,13 +107,15 @@ ENCODERS: dict[str, type[Encoder | PatchEncoder]] = {
 def image_encoder(settings: ModelSettings, inputs: int) -> nn.Module:
     """`[n, inputs, R, R]` → `[n, features]`."""
     s = settings
-    return ENCODERS[s.encoder](inputs, s.resolution, s.channels, s.features)
+    if s.encoder == "patches":
+        return PatchEncoder(inputs, s.resolution, s.channels, s.features)
+    return Encoder(inputs, s.resolution, s.channels, s.features, s.stride)
 
 
 def glimpse_encoder(settings: ModelSettings, inputs: int) -> nn.Module:
     """`[n, inputs, glimpse, glimpse]` → `[n, features]`."""
     s = settings
-    return ENCODERS[s.encoder](inputs, s.glimpse, s.glimpse_channels, s.features)
+    return ENCODERS[s.glimpse_encoder](inputs, s.glimpse, s.glimpse_channels, s.features)
 
 
 def head(inputs: int, hidden: int, outputs: int, bias: Tensor | None = None) -> nn.Sequential:
