@@ -71,15 +71,14 @@ class ModelSettings:
     point_reach: float = _option(1.4, "largest mean of a control point, in half glimpses")
     glimpse: int = _option(24, "pixels a side of a glimpse")
     glimpse_margin: float = _option(1.2, "how far a glimpse sees, in half frames of its stroke")
-    encoder: Literal["convolutions", "patches"] = _option(
-        "convolutions", "layers of an encoder: 3×3 convolutions of stride 2, or separate patches"
+    stride: int = _option(
+        4, "stride of an image encoder's first convolution; the others' is 2, a kernel 1 larger"
     )
-    glimpse_encoder: Literal["convolutions", "patches"] = _option(
-        "convolutions", "the same of a glimpse encoder"
+    channels: tuple[int, ...] = _option((16, 32), "channels of an image encoder's convolutions")
+    glimpse_encoder: Literal["patches", "convolutions"] = _option(
+        "patches", "a glimpse encoder's layers: of patches side by side, or 3×3 convolutions"
     )
-    stride: int = _option(2, "stride of an image encoder's first convolution")
-    channels: tuple[int, ...] = _option((8, 16, 32), "channels of an image encoder's layers")
-    glimpse_channels: tuple[int, ...] = _option((16, 32, 48), "the same of a glimpse encoder")
+    glimpse_channels: tuple[int, ...] = _option((48, 96), "channels of a glimpse encoder's layers")
     features: int = _option(192, "width of an image's embedding")
     hidden: int = _option(256, "width of the recurrent states and of the heads' hidden layers")
     likelihood: Literal["laplace", "normal"] = _option(
@@ -110,7 +109,7 @@ class LearningSettings:
 
     steps: int | None = _option(None, "gradient steps; the end of the schedule")
     minutes: float | None = _option(None, "minutes of training, instead of steps")
-    batch_size: int = _option(128, "images a step")
+    batch_size: int = _option(64, "images a step")
     lr: float = _option(1e-3, "Adam's rate after the warm-up")
     pen_lr_factor: float = _option(10.0, "rate of the global pen and the pen's prior, times lr")
     warmup_steps: int = _option(200, "steps over which the rate rises from 0")
@@ -167,7 +166,6 @@ NEUTRAL: dict[str, Any] = {
     "model.code": 10,
     "model.mixture": "point",
     "model.likelihood": "laplace",
-    "model.encoder": "convolutions",
     "model.glimpse_encoder": "convolutions",
     "model.stride": 2,
     "model.scale_most": 1.0,
@@ -204,7 +202,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning.warmup_steps": 2,
     },
     "smoke": {
-        "model.glimpse_channels": (8, 16, 32),
         "model.features": 128,
         "model.hidden": 128,
         "model.components": 10,
@@ -225,6 +222,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "model.components": 40,
         "model.curve_samples": 100,
+        "model.stride": 2,
         "model.channels": (32, 64, 96),
         "model.features": 256,
         "learning.steps": 120_000,
@@ -385,6 +383,7 @@ def check(settings: Settings) -> Settings:
         "model.points": (model.points, 2),
         "model.components": (model.components, 1),
         "model.curve_samples": (model.curve_samples, 2),
+        "model.stride": (model.stride, 1),
         "model.glimpse": (model.glimpse, 8),
         "model.features": (model.features, 1),
         "model.hidden": (model.hidden, 1),

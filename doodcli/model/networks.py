@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Encoder(nn.Module):
-    """An image to an embedding: 3×3 convolutions of stride 2, then a linear layer.
+    """An image to an embedding: strided convolutions, then a linear layer.
 
     Sized for ink at 50×50: nearly all that an image of strokes says survives a stride.
     """
@@ -21,7 +21,7 @@ class Encoder(nn.Module):
     def __init__(
         self, inputs: int, size: int, channels: tuple[int, ...], features: int, stride: int = 2
     ) -> None:
-        """`stride` is the first layer's; a kernel is a pixel larger than its stride."""
+        """`stride` is the first layer's; the others' is 2, and a kernel is a pixel larger."""
         super().__init__()
         layers: list[nn.Module] = []
         for width in channels:
@@ -45,11 +45,11 @@ class Encoder(nn.Module):
 
 
 class PatchEncoder(nn.Module):
-    """An image to an embedding: patches that do not overlap, each through a linear layer, thrice.
+    """An image to an embedding: patches that do not overlap, each through the same linear layer.
 
-    Every layer is one product of large matrices, forward and backward, where small convolutions
-    are many small ones.  Later patches are of 2×2 cells; the first are as large as leaves
-    :data:`CELLS` cells a side in the end.
+    Every layer is one product of large matrices, also in the gradient of its input, where
+    oneDNN's convolutions of few channels are at their slowest.  Later patches are of 2×2 cells; the
+    first are as large as leaves :data:`CELLS` cells a side in the end.
     """
 
     def __init__(self, inputs: int, size: int, channels: tuple[int, ...], features: int) -> None:
@@ -98,24 +98,17 @@ def round_up(rows: int) -> int:
     return -(-rows // step) * step
 
 
-ENCODERS: dict[str, type[Encoder | PatchEncoder]] = {
-    "convolutions": Encoder,
-    "patches": PatchEncoder,
-}
-
-
 def image_encoder(settings: ModelSettings, inputs: int) -> nn.Module:
     """`[n, inputs, R, R]` → `[n, features]`."""
     s = settings
-    if s.encoder == "patches":
-        return PatchEncoder(inputs, s.resolution, s.channels, s.features)
     return Encoder(inputs, s.resolution, s.channels, s.features, s.stride)
 
 
 def glimpse_encoder(settings: ModelSettings, inputs: int) -> nn.Module:
     """`[n, inputs, glimpse, glimpse]` → `[n, features]`."""
     s = settings
-    return ENCODERS[s.glimpse_encoder](inputs, s.glimpse, s.glimpse_channels, s.features)
+    kind = PatchEncoder if s.glimpse_encoder == "patches" else Encoder
+    return kind(inputs, s.glimpse, s.glimpse_channels, s.features)
 
 
 def head(inputs: int, hidden: int, outputs: int, bias: Tensor | None = None) -> nn.Sequential:
