@@ -107,13 +107,21 @@ def filled(folder: Path) -> Path:
     pd.DataFrame(counts).to_csv(folder / "stroke_counts.csv", index=False)
     judged = {
         "dataset": "mnist", "kind": "prior", "run": "r", "features": "ink", "feature_size": 10,
-        "images": 500, "drawn_by": "dood", "temperature": "1", "kid": 0.5, "precision": 0.25,
-        "recall": 0.125,
+        "images": 500, "drawn_by": "dood", "temperature": "1", "tempered": False, "kid": 0.5,
+        "precision": 0.25, "recall": 0.125,
         "remark": "", "paper_fid": 0.134, "paper_fid_std": 0.013,
     }  # fmt: skip
     fid = [{**judged, "sample_seed": seed, "fid": value} for seed, value in ((0, 12.0), (1, 14.0))]
+    real = {"kind": "floor", "drawn_by": "floor", "run": None, "temperature": None}
+    fid.append({**judged, **real, "tempered": None, "sample_seed": 0, "fid": 3.0})
+    warm = {"drawn_by": "dood, tempered as in the paper", "temperature": "paper", "tempered": True}
+    fid.append({**judged, **warm, "sample_seed": 0, "fid": 20.0})
     pd.DataFrame(fid).to_csv(folder / "fid.csv", index=False)
-    for stem in ("reconstruct", "transfer_dood", "stroke_counts"):
+    for stem in ("samples", "samples-paper"):
+        pd.DataFrame([{"run": "r", "model": "dood", "source": "mnist"}]).to_csv(
+            folder / f"{stem}.csv", index=False
+        )
+    for stem in ("reconstruct", "transfer_dood", "stroke_counts", "samples", "samples-paper"):
         figure(folder / stem)
     return folder
 
@@ -200,7 +208,7 @@ def test_every_section_is_there_in_the_papers_order(made):
 
 def test_nothing_comes_from_outside_and_every_picture_says_what_it_is(made):
     assert not re.search(r"https?:|url\(|@import", made.html)
-    assert len(made.page.images) == 3
+    assert len(made.page.images) == 5
     for image in made.page.images:
         assert image["src"].startswith("data:image/png;base64,")
         assert len(image["alt"]) > 20
@@ -233,6 +241,12 @@ def test_numbers_are_those_of_the_tables_beside_the_papers(made):
         ["dood", "13.000 ± 1.414", "0.5000 ± 0.0000", "0.250 ± 0.000", "0.125 ± 0.000",
          "0.134 ± 0.013"],
     ]  # fmt: skip
+
+
+def test_under_samples_stands_how_like_the_data_they_are(made):
+    about = "FID against test images, in brackets that of as many training images: "
+    assert f"{about}dood on mnist 13.0 (3.0)." in made.page.text
+    assert f"{about}dood on mnist 20.0 (3.0)." in made.page.text
 
 
 def test_claims_hold_or_do_not_as_their_table_says(made):
@@ -517,7 +531,7 @@ def test_a_browser_shows_the_page_in_whole_in_light_and_dark(drawn, tmp_path, wi
         assert said == []
         assert found["width"] == width
         assert found["wide"] <= width
-        assert len(found["images"]) == 3 + reporting.DRAWN
+        assert len(found["images"]) == 5 + reporting.DRAWN
         assert min(found["images"]) >= 50
         assert found["shown"]
         assert (lightness(found["paper"]) < 0.2) == dark

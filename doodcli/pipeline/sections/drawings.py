@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from doodcli.report.document import Part
 
 
+SAMPLED = ("samples", "samples-paper")
+"""Pictures of what FID measures."""
+
 FID_COLUMNS = [
     "dataset", "drawn_by", "kind", "run", "temperature", "features", "feature_size",
     "images", "sample_seed",
@@ -203,13 +206,37 @@ def generation(of: Sources) -> Section:
          "The whole picture, the part that was given, and the completions: new ink in colour.",
          "partial pictures and how each model finishes them"),
     ):  # fmt: skip
-        parts += picture(of, task, stem, title, caption, f"{stem}.csv", alt)
+        said = _likeness(of, stem) if stem in SAMPLED else ""
+        parts += picture(of, task, stem, title, caption + said, f"{stem}.csv", alt)
     parts += _fid(of)
     return Section(
         "generation", "New drawings (Figs. 6 to 8)",
         "The same models, asked to draw: from nothing, like another drawing, or on from one that "
         "was begun.", parts,
     )  # fmt: skip
+
+
+def _likeness(of: Sources, stem: str) -> str:
+    """How like the data the samples of a picture are, as far as their FID was measured."""
+    drawn = of.folder.table(f"{stem}.csv", ["run", "model"])
+    table = of.folder.table("fid.csv", [*FID_COLUMNS, "tempered"])
+    if drawn is None or table is None:
+        return ""
+    models = dict(zip(drawn.run, drawn.model, strict=True))
+    # A column of True, False and nothing, for the floor has no temperature, is read as text.
+    alike = (table.tempered.astype(str) == "True") == (stem == SAMPLED[1])
+    found = fid.summary(table[(table.kind == "floor") | (alike & table.run.isin(models))])
+    floors = found[found.kind == "floor"].set_index("dataset").fid
+    said = [
+        f"{models[row.run]} on {row.dataset} {number(row.fid, 1)} "
+        f"({number(floors.get(row.dataset), 1)})"
+        for row in rows_of(found[found.kind != "floor"])
+    ]
+    if not said:
+        return ""
+    return (
+        f" FID against test images, in brackets that of as many training images: {', '.join(said)}."
+    )
 
 
 def _fid(of: Sources) -> list[Part]:
