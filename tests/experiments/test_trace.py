@@ -84,8 +84,9 @@ def test_what_cannot_be_improved_is_kept(model, images, monkeypatch):
     monkeypatch.setattr(trace, "RATE", 30.0)  # every step is a leap into nowhere
     plain = trace.trace(model, images.images, images.index, Effort(3))
     wild = trace.trace(model, images.images, images.index, Effort(3, refine=3))
-    assert torch.equal(wild.log_joint, plain.log_joint)
-    same(wild.drawing, plain.drawing, rtol=0, atol=0)
+    # To rounding: the first one has been to unconstrained coordinates and back.
+    torch.testing.assert_close(wild.log_joint, plain.log_joint)
+    same(wild.drawing, plain.drawing)
 
 
 def test_the_weights_get_no_gradients_and_the_prior_holds(model, images, monkeypatch):

@@ -15,7 +15,7 @@ from doodcli.model.canvas import composite, uncomposite
 from doodcli.model.drawing import Drawing, Token
 from doodcli.model.layout import glimpse
 from doodcli.model.model import DrawingModel, Scored
-from doodcli.model.networks import Encoder
+from doodcli.model.networks import Encoder, PatchEncoder
 from doodcli.model.noise import noise_for
 from doodcli.model.posterior import Recognition
 from doodcli.model.prior import PEN
@@ -43,7 +43,7 @@ def build(draw_bias: float = 1.0, **model: object) -> DrawingModel:
         built = DrawingModel(settings.model, draw_bias)
         with torch.no_grad():
             for part in built.modules():
-                if isinstance(part, Encoder):
+                if isinstance(part, Encoder | PatchEncoder):
                     for layer in part.layers.children():
                         if isinstance(layer, nn.Conv2d | nn.Linear):
                             layer.weight.mul_(4)

@@ -303,7 +303,7 @@ def test_without_guidance_the_last_stroke_is_known_when_the_next_is_decided_on(n
     model, images = build(name), pictures()
     drawing = full(model, BATCH)
     layout = drawing.layout.clone()
-    layout[:, 1, 1] = -layout[:, 1, 1]  # the second stroke goes elsewhere
+    layout[:, 1, 1:] *= -1  # the second stroke goes elsewhere
     first, other = (
         [d.log_q for d in unrolled(model, images, drawing._replace(layout=where)).decisions]
         for where in (drawing.layout, layout)
