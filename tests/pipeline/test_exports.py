@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from doodcli.learning.train import Plan
 from doodcli.pipeline import engine, grid
 from doodcli.pipeline.graph import Suite, profile
+from doodcli.settings import settings_hash
 
-if TYPE_CHECKING:
-    from pathlib import Path
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 
 def suite(folder: Path) -> Suite:
@@ -76,3 +77,11 @@ def test_without_an_export_nothing_is_trusted(moved):
     tasks = [*of.training_tasks(), *grid.tasks(of)]
     states = engine.plan(tasks, engine.Ledger(of.out / engine.LEDGER)).states
     assert states["train-dood-digits-s0"] == engine.MISSING
+
+
+def test_a_profile_finds_the_models_that_came_with_its_results(tmp_path):
+    laptop = Suite("laptop", profile("laptop"), RESULTS / "laptop", Plan(tmp_path))
+    for what in laptop.trainings:
+        facts = json.loads((laptop.out / f"run-{what.name}.json").read_text())
+        name = settings_hash(laptop.settings(*what), facts["source_fingerprint"])
+        assert (laptop.out / "weights" / f"{what.name}-{name}").is_dir(), what.name
