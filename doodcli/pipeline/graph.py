@@ -112,8 +112,9 @@ class Profile:
     pictures: int = 8
     steps: Mapping[str, int] = field(default_factory=dict)
     """of training, by model or by model-dataset, instead of the preset's length"""
-    changes: tuple[str, ...] = ()
-    """of the preset's settings, as in --set: what its models were trained with"""
+    changes: tuple[str, ...] = field(default=(), repr=False)
+    """of the preset's settings, as in --set: what its models were trained with.  Their weights say
+    it to the keys of tasks, which are made of the rest"""
     exports: bool = False
     """keep the models with the results, in half precision"""
     episodes: str = "official"
