@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -29,8 +29,12 @@ def score(
         str | None,
         typer.Option(help="Folders of pictures, with commas between: a row each on every set."),
     ] = None,
+    part: Annotated[
+        Literal["test", "validation"],
+        typer.Option(help="Images that all are compared with: to choose settings by, validation."),
+    ] = "test",
     num: Annotated[
-        int, typer.Option(min=10, max=100_000, help="Pictures of each row, and test images.")
+        int, typer.Option(min=10, max=100_000, help="Pictures of each row, and of that part.")
     ] = 5000,
     sample_seeds: Annotated[
         int, typer.Option(min=1, max=100, help="Seeds of samples and of images, from --seed on.")
@@ -81,7 +85,7 @@ def score(
             {
                 "runs": names,
                 "datasets": options.commas(dataset, "--dataset") if dataset else None,
-                "images": folders, "num": num, "sample_seeds": sample_seeds,
+                "images": folders, "part": part, "num": num, "sample_seeds": sample_seeds,
                 "temperatures": {one.name: one.temper._asdict() for one in chosen},
                 "features": features, "weights": weights, "seed": seed,
             }
@@ -109,9 +113,10 @@ def score(
     )
     sources = Sources(
         opened, sets, [Path(name).expanduser() for name in folders],
-        lambda name, part: load_images(
-            name, part, data_root=data_root, resolution=SIDE, transpose=transpose
+        lambda name, which: load_images(
+            name, which, data_root=data_root, resolution=SIDE, transpose=transpose
         ),
+        part,
     )  # fmt: skip
     asked = Asked(num, sample_seeds, seed, tell)
     extractor = extractors.chosen(features, weights, tell)

@@ -160,16 +160,15 @@ def measures(drawn: Tensor, real: Tensor, seed: int) -> dict[str, float]:
     }
 
 
-def measure(test: ImageSet, rows: Sequence[Drawn], judge: Judge, asked: Asked) -> pd.DataFrame:
-    """Each of `rows` against random test images: a row for each and each sample seed.
+def measure(images: ImageSet, rows: Sequence[Drawn], judge: Judge, asked: Asked) -> pd.DataFrame:
+    """Each of `rows` against random images of a set: a row for each and each sample seed.
 
-    A seed decides the samples, and which test images they are compared with: the same for all
-    rows.
+    A seed decides the samples, and which images they are compared with: the same for all rows.
     """
     found = []
     for seed in asked.seeds:
-        asked.tell(f"{test.name}: {len(rows)} rows of {asked.num:,}, seed {seed}")
-        real = judge.features(some_images(test, asked.num, seed))
+        asked.tell(f"{images.name}: {len(rows)} rows of {asked.num:,}, seed {seed}")
+        real = judge.features(some_images(images, asked.num, seed))
         for drawn in rows:
             began = time.monotonic()
             features = judge.features(drawn.pictures(asked.num, seed))
@@ -178,11 +177,11 @@ def measure(test: ImageSet, rows: Sequence[Drawn], judge: Judge, asked: Asked) -
                     "drawn_by": drawn.label,
                     "kind": drawn.kind,
                     **drawn.facts,
-                    **_of_set(test),
+                    **_of_set(images),
                     "images": asked.num,
                     "sample_seed": seed,
                     **measures(features, real, seed),
-                    **_paper(drawn, test),
+                    **_paper(drawn, images),
                     **_of_judge(judge),
                     "seconds": round(time.monotonic() - began, 1),
                 }
@@ -190,12 +189,12 @@ def measure(test: ImageSet, rows: Sequence[Drawn], judge: Judge, asked: Asked) -
     return pd.DataFrame(found)
 
 
-def _of_set(test: ImageSet) -> dict[str, Any]:
+def _of_set(images: ImageSet) -> dict[str, Any]:
     return {
-        "dataset": test.name,
-        "part": test.part,
-        "fingerprint": test.fingerprint,
-        "remark": test.remark,
+        "dataset": images.name,
+        "part": images.part,
+        "fingerprint": images.fingerprint,
+        "remark": images.remark,
     }
 
 
@@ -212,13 +211,13 @@ def _of_judge(judge: Judge) -> dict[str, Any]:
     }
 
 
-def _paper(drawn: Drawn, test: ImageSet) -> dict[str, Any]:
+def _paper(drawn: Drawn, images: ImageSet) -> dict[str, Any]:
     """The paper's number, on another scale: of its tempered samples, and of real images."""
     number: paper.Number = (math.nan, None)
     if drawn.kind == FLOOR:
-        number = paper.FID_FLOOR.get(test.name, number)
+        number = paper.FID_FLOOR.get(images.name, number)
     elif drawn.facts.get("temperature") == "paper":
-        number = paper.FID.get(drawn.facts["model"], {}).get(test.name, number)
+        number = paper.FID.get(drawn.facts["model"], {}).get(images.name, number)
     return {"paper_fid": number[0], "paper_fid_std": number[1]}
 
 
@@ -234,6 +233,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     found = groups.agg(
         **values,
         feature_size=("feature_size", "first"),
+        part=("part", "first"),
         remark=("remark", "first"),
         paper_fid=("paper_fid", "first"),
         paper_fid_std=("paper_fid_std", "first"),

@@ -49,6 +49,8 @@ class Sources(NamedTuple):
     """of pictures, each of which is scored on every set"""
     load: Callable[[str, str], ImageSet]
     """the images of a data set and a part, at the resolution at which they are compared"""
+    part: str = "test"
+    """of the data sets, that all rows are compared with: to choose by, `validation`"""
 
 
 def tasks(suite: Suite) -> list[Task]:
@@ -94,10 +96,11 @@ def scores(
     device: str,
     out: Path,
 ) -> tuple[pd.DataFrame, list[Path]]:
-    """Samples, folders and training images against test images: `fid.csv` and `fid.tex`."""
+    """Samples, folders and training images against other images: `fid.csv` and `fid.tex`."""
     extractors.require()
-    sets = {name: [sources.load(name, p) for p in ("train", "test")] for name in sources.names}
-    suited = _suited(sources, {name: test for name, (_, test) in sets.items()}, asked.tell)
+    parts = ("train", sources.part)
+    sets = {name: [sources.load(name, part) for part in parts] for name in sources.names}
+    suited = _suited(sources, {name: other for name, (_, other) in sets.items()}, asked.tell)
     folders = [load_images(str(path), "all", resolution=SIDE) for path in sources.folders]
     sizes = {
         f"{images.name}, {images.part} images": len(images)
@@ -111,7 +114,7 @@ def scores(
             "features, so FID is higher than more would give; compare it with the floor alone"
         )
     judge, tables = Judge(extractor, device), []
-    for name, (train, test) in sets.items():
+    for name, (train, other) in sets.items():
         rows: list[Drawn] = [
             fid.of_run(run, temperature, device)
             for run in suited[name]
@@ -119,7 +122,7 @@ def scores(
         ]
         rows += [fid.of_images(folder, "folder") for folder in folders]
         rows.append(fid.of_images(train, fid.FLOOR))
-        tables.append(fid.measure(test, rows, judge, asked))
+        tables.append(fid.measure(other, rows, judge, asked))
     table = _in_order(pd.concat(tables, ignore_index=True))
     # What the floor lacks would else turn whole numbers of the others into fractions.
     write_csv(table.convert_dtypes(), out / "fid.csv")
@@ -128,18 +131,18 @@ def scores(
 
 
 def _suited(
-    sources: Sources, test: dict[str, ImageSet], tell: Callable[[str], None]
+    sources: Sources, images: dict[str, ImageSet], tell: Callable[[str], None]
 ) -> dict[str, list[Run]]:
     """The runs that were trained on each set.  InputError when there is nothing to score."""
     found: dict[str, list[Run]] = {name: [] for name in sources.names}
     for run in sources.runs:
         data = run.record["data"]
-        fits = [name for name in sources.names if test[name].name == data["name"]]
+        fits = [name for name in sources.names if images[name].name == data["name"]]
         if not fits:
             tell(f"{run.name}: was trained on {data['name']}, which is not scored")
         for name in fits:
             found[name].append(run)
-            if data["fingerprint"] != test[name].fingerprint:
+            if data["fingerprint"] != images[name].fingerprint:
                 tell(f"warning: {run.name} was trained on another file of {name}")
     if not any(found.values()) and not sources.folders:
         raise InputError(

@@ -43,11 +43,12 @@ def write_fid_tex(summary: pd.DataFrame, path: Path, label: str) -> None:
             "higher than more would give, also the floor's."
         )
     text = (
-        f"Samples of models that were trained on a data set against its test images: "
+        f"Samples of models that were trained on a data set against its {first.part} images: "
         f"{first.images:,} of each, features `{first.features}', means over {first.sample_seeds} "
         "seeds of samples and images, ± their standard deviation. tempered: as in the paper. "
-        "floor: training images against the same test images. The paper's FID is on another "
-        "scale (logits of an ImageNet classifier, tempered samples): compare it with no other."
+        f"floor: training images against the same {first.part} images. The paper's FID is on "
+        "another scale (logits of an ImageNet classifier, tempered samples): compare it with no "
+        "other."
     )
     write_tex(rows, path, " ".join([text, *said]), label)
 

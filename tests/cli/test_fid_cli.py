@@ -115,7 +115,7 @@ def test_the_papers_number_has_a_column_of_its_own(tmp_path):
     summary = pd.DataFrame(
         [
             {"dataset": "mnist", "drawn_by": name, "features": "strokes", "feature_size": 128,
-             "images": 1000, "sample_seeds": 5, "remark": "", "paper_fid": number,
+             "images": 1000, "sample_seeds": 5, "part": "test", "remark": "", "paper_fid": number,
              "paper_fid_std": std, **values}
             for name, (number, std) in
             {"dood": (None, None), "dood, tempered": paper.FID["dood"]["mnist"]}.items()
@@ -149,6 +149,20 @@ def test_each_set_is_scored_by_what_was_trained_on_it(runs, score):
     rows = [(row["dataset"], row["drawn_by"]) for row in json.loads(result.out)]
     assert rows == [("digits", "air"), ("digits", "floor"), ("scribbles", "floor")]
     refused(score(runs["air"], "--dataset", "scribbles", *few), "--dataset scribbles", "none")
+
+
+def test_settings_can_be_chosen_by_images_that_are_no_test_images(runs, score, tmp_path):
+    few = ("--num", 20, "--sample-seeds", 1, "--quiet")
+    tables = {}
+    for part in ("test", "validation"):
+        assert score(runs["dood"], "--part", part, *few).code == 0
+        tables[part] = pd.read_csv(tmp_path / "out" / "fid.csv")
+        assert set(tables[part].part) == {part}
+        assert f"against its {part} images" in (tmp_path / "out" / "fid.tex").read_text()
+    assert not set(tables["test"].fid) & set(tables["validation"].fid)
+    wrong = score(runs["dood"], "--part", "train", *few)  # which is the floor's
+    assert wrong.code == 2
+    assert "'train' is not one of 'test', 'validation'" in wrong.err
 
 
 @pytest.mark.parametrize(

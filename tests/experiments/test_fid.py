@@ -142,7 +142,7 @@ def test_the_same_number_and_seed_give_the_same_rows(judge):
 def test_rows_of_the_same_name_are_told_apart_by_their_runs():
     row = {"dataset": "mnist", "drawn_by": "dood", "kind": "model", "run": "a", "remark": "",
            "source_fingerprint": "f", "temperature": "1", "features": "strokes",
-           "feature_size": 128, "images": 10, "sample_seed": 0, "paper_fid": None,
+           "feature_size": 128, "part": "test", "images": 10, "sample_seed": 0, "paper_fid": None,
            "paper_fid_std": None,
            **dict.fromkeys(fid.SEVERAL, 1.0)}  # fmt: skip
     table = pd.DataFrame([row, row | {"run": "b", "fid": 3.0}, row | {"dataset": "kmnist"}])
