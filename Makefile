@@ -22,8 +22,9 @@ help: ## Print this list
 
 setup: $(STAMP) ## Make the virtual environment, or bring it up to date
 
-test: $(STAMP) ## Run the tests (ARGS go to pytest)
-	$(BIN)/pytest $(ARGS)
+# Tests compute on one thread each.  The tests of a file share what they make, so stay together.
+test: $(STAMP) ## Run the tests in two processes (ARGS go to pytest: -n 8 for more)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(STAMP) ## Run the tests that kill what runs, or compile: minutes (ARGS go to pytest)
 	$(BIN)/pytest -m slow $(ARGS)

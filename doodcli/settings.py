@@ -243,6 +243,9 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         "points": {"learning.beta": 4.0, "model.scale_most": 0.4},
         "code": {"learning.beta": 3.0},
     },
+    # Lines as thin as Omniglot's in arches and loops, which short strokes follow; strokes of at
+    # most .25 are too short to be worth drawing at first, and the model draws none.
+    "quickdraw": {"points": {"model.scale_most": 0.35}},
 }
 """What every preset changes for a data set, of models whose parts are points or codes; chosen on
 images that are no test images (docs/model.md says which)."""
