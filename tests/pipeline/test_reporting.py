@@ -109,7 +109,7 @@ def filled(folder: Path) -> Path:
         "dataset": "mnist", "kind": "prior", "run": "r", "features": "ink", "feature_size": 10,
         "images": 500, "drawn_by": "dood", "temperature": "1", "tempered": False, "kid": 0.5,
         "precision": 0.25, "recall": 0.125,
-        "remark": "", "paper_fid": 0.134, "paper_fid_std": 0.013,
+        "remark": "", "part": "test", "paper_fid": 0.134, "paper_fid_std": 0.013,
     }  # fmt: skip
     fid = [{**judged, "sample_seed": seed, "fid": value} for seed, value in ((0, 12.0), (1, 14.0))]
     real = {"kind": "floor", "drawn_by": "floor", "run": None, "temperature": None}

@@ -32,7 +32,7 @@ SAMPLED = ("samples", "samples-paper")
 
 FID_COLUMNS = [
     "dataset", "drawn_by", "kind", "run", "temperature", "features", "feature_size",
-    "images", "sample_seed",
+    "part", "images", "sample_seed",
     *fid.SEVERAL, "remark", "paper_fid", "paper_fid_std",
 ]  # fmt: skip
 
