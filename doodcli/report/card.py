@@ -32,7 +32,7 @@ weights are in half precision, and its training cannot go on.
 | training | {facts["steps"]:,} steps, {facts["training_images"]:,} images, \
 {facts["training_minutes"]:g} minutes on {facts["training_device"]}, seed {facts["seed"]}, \
 preset {facts["preset"]} |
-| run | {facts["run"]}, weights `{facts["weights"]}`, commit {facts["training_git"]} |
+| run | {before["run"]}, weights `{facts["weights"]}`, commit {facts["training_git"]} |
 | pen | {facts["pen"]} |
 | validation, IWAE-{after["samples"]} | {after["iwae_nats"]:,.1f} ± {after["iwae_se"]:.1f} nats an \
 image ({after["images"]} images); before export {before["iwae_nats"]:,.1f} |

@@ -135,6 +135,7 @@ def test_export_writes_a_card_with_what_was_measured(run, tmp_path, capsys):
     card = (tmp_path / "x" / "README.md").read_text()
     assert f"{rows[1]['iwae_nats']:,.1f} ± " in card
     assert "CC BY 4.0 (Alpaydin" in card
+    assert f"| run | {run.name}, weights" in card
     assert rows[0]["weights"] in card
     assert rows[0]["source_fingerprint"] in card
 
