@@ -158,7 +158,7 @@ PROFILES = {
                 "model.stride=2", "model.channels=8,16,32", "model.glimpse_encoder=convolutions",
                 "model.glimpse_channels=16,32,48", "learning.batch_size=128",
             ),
-            "dood-quickdraw": ("model.scale_most=1",),
+            "dood*-quickdraw": ("model.scale_most=1",),
         },
         exports=True, two_way=True,
     ),
