@@ -249,6 +249,16 @@ def test_under_samples_stands_how_like_the_data_they_are(made):
     assert f"{about}dood on mnist 20.0 (3.0)." in made.page.text
 
 
+def test_under_samples_stands_which_images_they_are_compared_with(tmp_path):
+    folder = filled(tmp_path / "laptop")
+    table = pd.read_csv(folder / "fid.csv").assign(part="validation")
+    table.to_csv(folder / "fid.csv", index=False)
+    page, _ = reporting.write_report(folder, EXPECTED, folder)
+    text = Read(page.read_text(encoding="utf-8")).text
+    assert "FID against validation images, in brackets" in text
+    assert "FID against test images" not in text
+
+
 def test_claims_hold_or_do_not_as_their_table_says(made):
     rows = made.page.tables["transfer-claims"][1:]
     within, across = rows

@@ -235,12 +235,13 @@ def _likeness(of: Sources, stem: str) -> str:
     if not said:
         return ""
     return (
-        f" FID against test images, in brackets that of as many training images: {', '.join(said)}."
+        f" FID against {listed(found, 'part')} images, in brackets that of as many training "
+        f"images: {', '.join(said)}."
     )
 
 
 def _fid(of: Sources) -> list[Part]:
-    """Distances of samples from test images, means over sample seeds."""
+    """Distances of samples from real images, means over sample seeds."""
     table = of.folder.table("fid.csv", FID_COLUMNS)
     if table is None:
         expected = "fid" in of.expected.commands or not of.expected.profile
