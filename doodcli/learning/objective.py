@@ -45,14 +45,15 @@ def bound(scored: Scored, images: Tensor) -> Bound:
     )
 
 
-def blur_kernel(side: int, deviation: float) -> Tensor:
+def blur_kernel(side: int, deviation: float | Tensor, device: torch.device | None = None) -> Tensor:
     """A matrix that blurs `side` pixels, `[side, side]`: K X K is the picture X, blurred.
 
     The deviation is in pixels; what lies beyond the border is blank.
     """
-    apart = torch.arange(side)[:, None] - torch.arange(side)
+    pixels = torch.arange(-side, side + 1, dtype=torch.float32, device=device)
+    apart = pixels[side:-1, None] - pixels[side:-1]
     kernel = torch.exp(-0.5 * (apart / deviation) ** 2)
-    return kernel / torch.exp(-0.5 * (torch.arange(-side, side + 1) / deviation) ** 2).sum()
+    return kernel / torch.exp(-0.5 * (pixels / deviation) ** 2).sum()
 
 
 class Weights(NamedTuple):

@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from doodcli.settings import LearningSettings, ModelSettings
 
 LEAST_BLUR = 0.3
 """Pixels below which a blur changes nothing that could be seen."""
+
+
+class Phase(NamedTuple):
+    """What a step does and does not do; all steps of a phase are the same operations."""
+
+    first: bool
+    """there are no means of earlier steps yet"""
+    blurred: bool
+    """canvas and target are compared blurred"""
+    stopping: bool
+    """the stopping posterior learns"""
+
+
+class Numbers(NamedTuple):
+    """What a step computes with that another step has otherwise: floats, or tensors `[]`."""
+
+    rate: float | Tensor
+    kl_weight: float | Tensor
+    beta: float | Tensor
+    blur: float | Tensor
+    scale_floor: float | Tensor
+    remembered: float | Tensor
+    """total weight of what the running means of errors are of: 1 after many steps"""
+
+
+def phase(learning: LearningSettings, step: int) -> Phase:
+    """The phase that a step is in."""
+    return Phase(step == 0, blur(learning, step) > 0, step >= learning.stop_delay)
+
+
+def numbers(model: ModelSettings, learning: LearningSettings, step: int, done: float) -> Numbers:
+    """The numbers of a step; `done` is the :func:`progress` of the run."""
+    return Numbers(
+        rate(learning, step, done),
+        kl_weight(learning, step),
+        beta(learning, step),
+        blur(learning, step),
+        scale_floor(model, learning, step),
+        1 - learning.scale_memory**step,
+    )
 
 
 def progress(settings: LearningSettings, step: int, seconds: float) -> float:

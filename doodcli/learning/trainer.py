@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -14,6 +13,7 @@ from torch import nn
 from doodcli.errors import RunFailed
 from doodcli.learning import schedule
 from doodcli.learning.batches import batch_of_step
+from doodcli.learning.graphs import GraphedUpdate
 from doodcli.learning.objective import (
     Baseline,
     Bound,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from doodcli.learning.schedule import Numbers, Phase
     from doodcli.learning.team import Team
     from doodcli.model.model import Scored
     from doodcli.model.noise import Noise
@@ -47,25 +48,31 @@ COLLAPSED = 0.3
 """Mean strokes below which a model is about to stop drawing altogether."""
 
 
-@dataclass
+TERMS = (*Bound._fields, "gradient_norm")
+"""What a row of the log is a mean of."""
+
+
 class Window:
     """Sums over the steps since the last row of the log."""
 
-    steps: int = 0
-    sums: Tensor | None = None
-    suspect: Tensor | None = None
-    """the last step's terms, or those of the first step of which one is not finite; its number
-    comes first"""
-    since: float = field(default_factory=time.monotonic)
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(len(TERMS), device=device)
+        # The last step's terms, or those of the first step of which one is not finite; its number
+        # comes first.
+        self.suspect = torch.zeros(1 + len(TERMS), device=device)
+        self.steps, self.since = 0, time.monotonic()
 
-    def add(self, step: int, numbers: Tensor) -> None:
-        """One step's terms."""
-        self.sums = numbers if self.sums is None else self.sums + numbers
-        last = torch.cat([numbers.new_full((1,), step), numbers])
-        if self.suspect is not None:
-            last = torch.where(torch.isfinite(self.suspect).all(), last, self.suspect)
-        self.suspect = last
-        self.steps += 1
+    def add(self, step: int | Tensor, terms: Tensor) -> None:
+        """One step's terms, `[len(TERMS)]`; its number an int or int64 `[1]`."""
+        self.sums += terms
+        last = torch.cat([terms.new_zeros(1) + step, terms])
+        self.suspect.copy_(torch.where(torch.isfinite(self.suspect).all(), last, self.suspect))
+
+    def restart(self) -> None:
+        """No steps, from now on."""
+        self.sums.zero_()
+        self.suspect.zero_()
+        self.steps, self.since = 0, time.monotonic()
 
 
 class Objective(nn.Module):
@@ -76,9 +83,11 @@ class Objective(nn.Module):
         self.model, self.baseline = trainer.model, trainer.baseline
         self.of = trainer.loss
 
-    def forward(self, images: Tensor, noise: Noise) -> tuple[Tensor, Scored, Tensor]:
+    def forward(
+        self, images: Tensor, noise: Noise, numbers: Numbers, phase: Phase
+    ) -> tuple[Tensor, Scored, Tensor]:
         """As :meth:`Trainer.loss`."""
-        return self.of(images, noise)
+        return self.of(images, noise, numbers, phase)
 
 
 class Trainer:
@@ -96,12 +105,14 @@ class Trainer:
         device: str,
         team: Team = SOLO,
         compiled: bool = False,
+        graphed: bool = True,
     ) -> None:
         """`images` uint8 `[n, R, R]`; `index` int64 `[n]`, their identity in the data set.
 
         Each process of a `team` draws its share of every batch; their gradients, NVIL's statistics
         and the scales are those of the whole batch.  `compiled`: the pass over the strokes and its
-        gradients are one graph of fused kernels, the same numbers to rounding.
+        gradients are one graph of fused kernels, the same numbers to rounding.  `graphed`: on a
+        CUDA device a process alone launches a step at once.
         """
         self.settings, self.team = settings, team
         self.device = torch.device(device)
@@ -114,14 +125,16 @@ class Trainer:
         self.baseline.to(self.device)
         self.images, self.index = images.to(self.device), index.to(self.device)
         # What each pixel's scale is the closed form of (the mean absolute error, for Laplace),
-        # with a running mean's memory.  `weight` undoes its start from 0.
+        # with a running mean's memory.
         self.error = torch.zeros_like(self.model.scale)
-        self.weight = 0.0
+        self.graphed = None
+        if graphed and self.device.type == "cuda" and team.size == 1:
+            self.graphed = GraphedUpdate(self._update, settings.learning.batch_size, self.device)
         self.optimiser = self._optimiser()
         self.compiled_score = _compiled(self.model, self.device) if compiled else None
         self.objective = team.joined(Objective(self))
         self.step, self.seconds = 0, 0.0
-        self.window = Window()
+        self.window = Window(self.device)
 
     @property
     def done(self) -> float:
@@ -133,40 +146,45 @@ class Trainer:
         while self.done < 1:
             began = time.monotonic()
             self._one_step()
-            if self.window.steps == LOG_EVERY and self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)  # the steps that were only begun count too
+            if self.window.steps == LOG_EVERY:
+                self._wait()  # the steps that were only begun count too
             self.seconds += time.monotonic() - began
             if self.settings.learning.minutes is not None:
                 (self.seconds,) = self.team.agreed([self.seconds], self.device)
             yield self.row() if self.window.steps == LOG_EVERY or self.done >= 1 else None
 
     def _one_step(self) -> None:
-        learning, model = self.settings.learning, self.settings.model
+        learning = self.settings.learning
         # Data: batch t is a function of (seed, t), and so is its noise.
-        where = batch_of_step(
-            len(self.images), learning.batch_size, self.settings.seed, self.step
-        ).to(self.device)
-        where = self.team.share(where)
+        where = batch_of_step(len(self.images), learning.batch_size, self.settings.seed, self.step)
+        numbers = schedule.numbers(self.settings.model, learning, self.step, self.done)
+        phase = schedule.phase(learning, self.step)
+        if self.graphed is None:
+            self._update(self.team.share(where).to(self.device), self.step, numbers, phase)
+        else:
+            self.graphed(where, self.step, numbers, phase)
+        self.window.steps += 1
+        self.step += 1
+
+    def _update(self, where: Tensor, step: int | Tensor, numbers: Numbers, phase: Phase) -> None:
+        """One step on the images at `where`, int64 `[rows]`."""
         images = as_input(self.images[where])
-        noise = noise_for(self.index[where], 1, self.settings.seed, first=self.step)
-        # Schedules.
-        rate = schedule.rate(learning, self.step, self.done)
+        noise = noise_for(self.index[where], 1, self.settings.seed, first=step)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["factor"]
-        if self.step:
-            floor = schedule.scale_floor(model, learning, self.step)
-            self.model.scale.copy_(
-                self.model.likelihood.best_scale(self.error / self.weight, floor)
-            )
+            group["lr"] = numbers.rate * group["factor"]
+        if not phase.first:
+            mean = self.error / numbers.remembered
+            scale = self.model.likelihood.best_scale(mean, numbers.scale_floor)
+            self.model.scale.copy_(scale)
         # Forward, the bound, NVIL.
-        loss, scored, apart = self.objective(images, noise)
+        loss, scored, apart = self.objective(images, noise, numbers, phase)
         terms = bound(scored, images)
         if self.looks_at_once:
             self._stop_unless_finite(terms, loss)
         # Backward and update.
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), learning.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.learning.clip)
         if self.looks_at_once and not bool(torch.isfinite(norm)):
             raise RunFailed(
                 f"step {self.step}: the gradient of {self._broken_gradient()} is not finite; "
@@ -175,44 +193,53 @@ class Trainer:
         self.optimiser.step()
         with torch.no_grad():
             self._remember(scored, apart)
-            self.window.add(self.step, torch.stack([*terms, norm]).detach())
-        self.step += 1
+            self.window.add(step, torch.stack([*terms, norm]).detach())
 
-    def loss(self, images: Tensor, noise: Noise) -> tuple[Tensor, Scored, Tensor]:
+    def _wait(self) -> None:
+        """Until the steps that were begun are done, on an accelerator."""
+        if self.graphed is not None:
+            self.graphed.wait()
+        elif self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def loss(
+        self, images: Tensor, noise: Noise, numbers: Numbers, phase: Phase
+    ) -> tuple[Tensor, Scored, Tensor]:
         """The loss of this step, what it is of, and the errors of its pixels `[rows, R, R]`."""
         scored = (self.compiled_score or self.model.score)(images, noise)
-        seen, drawn = self._as_compared(images), self._as_compared(scored.canvas)
+        seen, drawn = (
+            self._as_compared(pictures, numbers, phase) for pictures in (images, scored.canvas)
+        )
         compared = scored._replace(log_likelihood=self.model.log_likelihood(seen, drawn))
-        return self._loss(compared), scored, seen - drawn
+        return self._loss(compared, numbers, phase), scored, seen - drawn
 
-    def _loss(self, scored: Scored) -> Tensor:
+    def _loss(self, scored: Scored, numbers: Numbers, phase: Phase) -> Tensor:
         """The loss in nats a pixel: pathwise bound, score function, and the baseline's own."""
         learning = self.settings.learning
-        beta, on_stop = schedule.beta(learning, self.step), learning.beta_on == "stop"
+        on_stop = learning.beta_on == "stop"
         weights = Weights(
-            kl=schedule.kl_weight(learning, self.step),
-            stop=beta if on_stop else 1.0,
-            signal=1.0 if on_stop else beta,
+            kl=numbers.kl_weight,
+            stop=numbers.beta if on_stop else 1.0,
+            signal=1.0 if on_stop else numbers.beta,
         )
         signal, baseline_loss = self.baseline(
             learning_signal(scored, weights), scored.seen, scored.alive
         )
         loss = baseline_loss - pathwise(scored, weights) / self.model.scale.numel()
-        if self.step >= learning.stop_delay:
+        if phase.stopping:
             score = nvil_surrogate(signal, scored.log_q_on)
             loss = loss - learning.signal_weight * score
         return loss
 
-    def _as_compared(self, pictures: Tensor) -> Tensor:
+    def _as_compared(self, pictures: Tensor, numbers: Numbers, phase: Phase) -> Tensor:
         """Targets or canvases as the likelihood that is learned from compares them.
 
         `[n, R, R]`.  At first both are blurred: ink that misses thin lines then still finds its
         way to them, instead of learning that it had better not be seen.
         """
-        deviation = schedule.blur(self.settings.learning, self.step)
-        if not deviation:
+        if not phase.blurred:
             return pictures
-        kernel = blur_kernel(pictures.shape[-1], deviation).to(pictures)
+        kernel = blur_kernel(pictures.shape[-1], numbers.blur, pictures.device)
         return kernel @ pictures @ kernel
 
     def _remember(self, scored: Scored, apart: Tensor) -> None:
@@ -220,31 +247,29 @@ class Trainer:
         memory = self.settings.learning.scale_memory
         moment = self.team.mean(self.model.likelihood.moment(apart).mean(0))
         self.error.lerp_(moment, 1 - memory)
-        self.weight = self.weight * memory + 1 - memory
         if self.settings.model.pen == "amortised":
             free = self.model.free_pen(scored.drawing.pen).flatten(0, 1).median(0).values
             self.model.typical_pen.lerp_(self.team.mean(free), 1 - memory)
 
     def row(self) -> dict[str, float]:
         """The means over the window, as a row of the log; starts a new window."""
-        window, self.window = self.window, Window()
-        assert window.sums is not None
-        assert window.suspect is not None
-        numbers = (self.team.mean(window.sums) / window.steps).tolist()
-        names = [*Bound._fields, "gradient_norm"]
-        if not all(map(math.isfinite, numbers)):
+        self._wait()
+        window, steps = self.window, self.window.steps
+        means = (self.team.mean(window.sums) / steps).tolist()
+        if not all(map(math.isfinite, means)):
             step, *last = window.suspect.tolist()
-            self._stop(int(step), dict(zip(names, last, strict=True)), "before it was saved")
+            self._stop(int(step), dict(zip(TERMS, last, strict=True)), "before it was saved")
         seconds = max(1e-9, time.monotonic() - window.since)
+        window.restart()
         learning = self.settings.learning
         return {
             "step": self.step,
             "images": self.step * learning.batch_size,
             "seconds": round(self.seconds, 2),
-            **dict(zip(names, numbers, strict=True)),
+            **dict(zip(TERMS, means, strict=True)),
             "rate": schedule.rate(learning, self.step, self.done),
             "kl_weight": schedule.kl_weight(learning, self.step),
-            "images_per_s": window.steps * learning.batch_size / seconds,
+            "images_per_s": steps * learning.batch_size / seconds,
         }
 
     @property
@@ -286,7 +311,10 @@ class Trainer:
         if fast:
             groups.append({"params": fast, "factor": learning.pen_lr_factor})
         fused = self.device.type in ("cpu", "cuda")
-        return torch.optim.Adam(groups, learning.lr, betas=(0.9, 0.99), fused=fused)
+        return torch.optim.Adam(
+            groups, learning.lr, betas=(0.9, 0.99), fused=fused,
+            capturable=self.graphed is not None,
+        )  # fmt: skip
 
     # ------------------------------------------------------------- resuming
 
@@ -298,7 +326,6 @@ class Trainer:
         """All else that the next step depends on."""
         state = {f"baseline.{k}": v for k, v in self.baseline.state_dict().items()}
         state["error"] = self.error
-        state["weight"] = torch.tensor(self.weight, dtype=torch.float64)
         for name, parameter in self.named.items():
             for key, value in self.optimiser.state[parameter].items():
                 state[f"adam.{key}.{name}"] = value
@@ -314,7 +341,6 @@ class Trainer:
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
         self.error.copy_(state["error"])
-        self.weight = float(state["weight"])
         for name, parameter in self.named.items():
             self.optimiser.state[parameter] = {
                 key: state[f"adam.{key}.{name}"].to(self.device)
@@ -327,12 +353,4 @@ def _compiled(model: DrawingModel, device: torch.device) -> Callable[[Tensor, No
     """`model.score` as one graph; on a GPU its kernels are launched as CUDA graphs."""
     # The renderer keeps the basis of its curves; that it is computed anew in the graph is right.
     warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
-    if device.type != "cuda":
-        return torch.compile(model.score, fullgraph=True, dynamic=False)
-    run = torch.compile(model.score, fullgraph=True, dynamic=False, mode="reduce-overhead")
-
-    def score(images: Tensor, noise: Noise) -> Scored:
-        torch.compiler.cudagraph_mark_step_begin()  # the last step's tensors may be written over
-        return run(images, noise)
-
-    return score
+    return torch.compile(model.score, fullgraph=True, dynamic=False)

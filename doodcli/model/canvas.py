@@ -54,9 +54,9 @@ class Likelihood(NamedTuple):
     centre: Callable[[Tensor], Tensor]
     """of `[n, pixels]`, the constant picture of greatest likelihood, `[pixels]`"""
 
-    def best_scale(self, mean_moment: Tensor, floor: float) -> Tensor:
+    def best_scale(self, mean_moment: Tensor, floor: float | Tensor) -> Tensor:
         """The scale of greatest likelihood, bounded to [floor, 1] (Eq. 5)."""
-        return self.scale_of(mean_moment).clamp(floor, 1.0)
+        return self.scale_of(mean_moment).clamp_min(floor).clamp_max(1.0)
 
 
 LIKELIHOODS = {

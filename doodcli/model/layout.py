@@ -7,6 +7,7 @@ and the constrained values, and everything that a layout does to points and to i
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,20 +36,35 @@ class Interval:
     """A bijection between ℝ and the open box (low, high), one coordinate each."""
 
     def __init__(self, low: list[float], high: list[float]) -> None:
-        self.middle = torch.tensor([(a + b) / 2 for a, b in zip(low, high, strict=True)])
-        self.half = torch.tensor([(b - a) / 2 for a, b in zip(low, high, strict=True)])
+        self._middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
+        self._half = tuple((b - a) / 2 for a, b in zip(low, high, strict=True))
+        self.middle, self.half = torch.tensor(self._middle), torch.tensor(self._half)
 
     def constrain(self, u: Tensor) -> Tensor:
         """Constrained values of unconstrained ones, `[..., len(low)]`."""
-        return self.middle.to(u) + self.half.to(u) * squash(u)
+        middle, half = self._beside(u)
+        return middle + half * squash(u)
 
     def free(self, value: Tensor) -> Tensor:
         """Unconstrained values of constrained ones, `[..., len(low)]`."""
-        return unsquash((value - self.middle.to(value)) / self.half.to(value))
+        middle, half = self._beside(value)
+        return unsquash((value - middle) / half)
 
     def slope(self, u: Tensor) -> Tensor:
         """The derivative of :meth:`constrain`: how a small deviation in u is stretched."""
-        return self.half.to(u) * (1 + u * u) ** -1.5
+        return self._beside(u)[1] * (1 + u * u) ** -1.5
+
+    def _beside(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        middle, half = (
+            _constant(values, like.device, like.dtype) for values in (self._middle, self._half)
+        )
+        return middle, half
+
+
+@functools.cache
+def _constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A constant on a device: copied there once, since a copy from the host holds up a device."""
+    return torch.tensor(values).to(device, dtype)
 
 
 def layout_interval(settings: ModelSettings) -> Interval:

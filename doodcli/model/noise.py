@@ -78,11 +78,13 @@ class Noise(NamedTuple):
         return (words.flatten(-2)[..., :count].double() + 0.5) / 2**32
 
 
-def noise_for(image: Tensor, samples: int, seed: int, purpose: int = 0, first: int = 0) -> Noise:
+def noise_for(
+    image: Tensor, samples: int, seed: int, purpose: int = 0, first: int | Tensor = 0
+) -> Noise:
     """Noise for `samples` drawings of each image: shape `[samples, batch]`.
 
     `image` is the int64 index of each image in its data set, `[batch]`; `first` is the number of
-    the first sample, so that samples can be made in chunks.
+    the first sample (a tensor: int64 `[]`), so that samples can be made in chunks.
     """
-    sample = torch.arange(first, first + samples, device=image.device)
+    sample = torch.arange(samples, device=image.device) + first
     return Noise(seed, image[None, :], sample[:, None], purpose)

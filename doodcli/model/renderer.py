@@ -17,16 +17,16 @@ FAINT = 1e-4  # a stroke whose largest pixel is below this lies off the canvas: 
 
 
 @functools.cache
-def _bernstein(points: int, samples: int) -> Tensor:
+def _bernstein(points: int, samples: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     time = torch.linspace(0, 1, samples, dtype=torch.float64)[:, None]
     power = torch.arange(points, dtype=torch.float64)
     choose = torch.tensor([math.comb(points - 1, k) for k in range(points)], dtype=torch.float64)
-    return choose * time**power * (1 - time) ** (points - 1 - power)
+    return (choose * time**power * (1 - time) ** (points - 1 - power)).to(device, dtype)
 
 
 def bezier(points: Tensor, samples: int) -> Tensor:
     """Points of Bézier curves at evenly spaced times: `[..., points, 2]` → `[..., samples, 2]`."""
-    return _bernstein(points.shape[-2], samples).to(points) @ points
+    return _bernstein(points.shape[-2], samples, points.device, points.dtype) @ points
 
 
 def pixel_centres(resolution: int, like: Tensor) -> Tensor:

@@ -45,6 +45,13 @@ def take(one: Trainer, count: int) -> None:
         pass
 
 
+def compared(one: Trainer, given: Tensor) -> Tensor:
+    """Pictures as the likelihood compares them at the trainer's step."""
+    s = one.settings
+    numbers = schedule.numbers(s.model, s.learning, one.step, one.done)
+    return one._as_compared(given, numbers, schedule.phase(s.learning, one.step))
+
+
 # --------------------------------------------------------------------------------- the blur
 
 
@@ -109,7 +116,7 @@ def test_a_blurred_stroke_is_drawn_to_the_line_that_it_missed(likelihood: str, a
             **{"learning.blur_start": start, "model.likelihood": likelihood},
         )
         drawing, canvas = upright(away)
-        seen, drawn = one._as_compared(target), one._as_compared(canvas)
+        seen, drawn = compared(one, target), compared(one, canvas)
         value = one.model.log_likelihood(seen, drawn).sum()
         (gradient,) = torch.autograd.grad(value, drawing.layout)
         pull[start] = gradient[0, 0, 1].item()
@@ -152,9 +159,9 @@ def test_what_is_logged_is_of_plain_pictures(monkeypatch: pytest.MonkeyPatch) ->
 def test_when_the_blur_is_over_the_pictures_themselves_are_compared() -> None:
     images = as_bytes(pictures(4))
     one = trainer(images, **{"learning.blur_start": 4.0, "learning.blur_steps": 2})
-    assert not one._as_compared(pictures(4)).equal(pictures(4))
+    assert not compared(one, pictures(4)).equal(pictures(4))
     take(one, 2)
-    assert one._as_compared(pictures(4)).equal(pictures(4))
+    assert compared(one, pictures(4)).equal(pictures(4))
 
 
 @pytest.mark.parametrize("likelihood", ["laplace", "normal"])
