@@ -9,9 +9,16 @@ import platform
 import shlex
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from doodcli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
 
 
 def device_name(device: str) -> str:
@@ -63,6 +70,22 @@ def usable(name: str) -> str:
             f"--device {name}: this machine has no such device; use cpu or auto"
         ) from None
     return name
+
+
+@contextmanager
+def tensor_cores(device: torch.device) -> Iterator[None]:
+    """On a CUDA device products of matrices round their factors to TF32, ten bits, sums to float32.
+
+    For training; elsewhere, and on other devices, float32 stays what it is.
+    """
+    import torch  # noqa: PLC0415
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def cpp_compiler() -> str:

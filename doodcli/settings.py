@@ -222,11 +222,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "model.components": 40,
         "model.curve_samples": 100,
-        "model.stride": 2,
-        "model.channels": (32, 64, 96),
-        "model.features": 256,
-        "learning.steps": 120_000,
+        "learning.steps": 12_000,
         "learning.batch_size": 256,
+        "learning.lr": 2e-3,
     },
 }
 

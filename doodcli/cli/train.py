@@ -16,12 +16,14 @@ PLAIN_SECONDS = 15.0
 
 def train(
     dataset: Annotated[
-        str | None, typer.Option(help="A data set's name, or a path to one [default: mnist].")
+        str | None,
+        typer.Option(help="A data set's name, or a path to one [default: mnist]; A,B trains both."),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="dood, dood-eg, dood-dr, dood-sp, air or air-difference [default: dood]."
+            help="dood, dood-eg, dood-dr, dood-sp, air or air-difference [default: dood]; A,B "
+            "trains both."
         ),
     ] = None,
     preset: Annotated[str, typer.Option(help="tiny, smoke, laptop or paper.")] = "laptop",
@@ -71,24 +73,31 @@ def train(
 
     Prints the run's folder.  The folder is named by model, data, seed and a hash of the
     settings, so the same command finds the same run.  With --devices N processes on this machine
-    share each batch; over several machines `torchrun … -m doodcli train …` does the same.
+    share each batch; over several machines `torchrun … -m doodcli train …` does the same.  Several
+    models and data sets, separated by commas, are trained in turns, a step of each, which fills a
+    large accelerator.
     """
     direct = {
-        "data.dataset": dataset, "data.transpose": transpose, "model.name": model,
+        "data.transpose": transpose,
         "model.pen": pen, "model.place": place, "model.likelihood": likelihood,
         "learning.steps": steps, "learning.minutes": minutes, "learning.batch_size": batch_size,
         "learning.lr": lr, "learning.beta": beta, "learning.beta_on": beta_on, "seed": seed,
     }  # fmt: skip
-    settings = options.settings_from(preset, settings_file, direct, assignments)
+    every = [
+        options.settings_from(
+            preset, settings_file, {**direct, "model.name": one, "data.dataset": on}, assignments
+        )
+        for one in _several(model, "--model")
+        for on in _several(dataset, "--dataset")
+    ]
     if dry_run:
         from doodcli.settings import as_dict
 
-        options.print_json(as_dict(settings))
+        _print_json([as_dict(settings) for settings in every])
         return
     from doodcli.devices import require_compiler
     from doodcli.learning.team import gathered, is_worker, launch
-    from doodcli.learning.train import Plan, Stopped
-    from doodcli.learning.train import train as run_training
+    from doodcli.learning.train import Plan, Stopped, train_together
 
     if devices > 1 and not is_worker():
         sys.exit(launch(devices, sys.argv[1:]))
@@ -99,16 +108,31 @@ def train(
             plan = Plan(
                 runs, run_dir, data_root, mine, resume, extend, checkpoint_minutes, team, compiled
             )
-            run = run_training(settings, plan, progress(quiet or not team.leads))
+            quiet_here = quiet or not team.leads
+            listeners = [progress(quiet_here)]
+            if len(every) > 1:
+                names = [f"{one.model.name}, {one.data.dataset}" for one in every]
+                listeners = [plain_progress(quiet_here, name) for name in names]
+            found = train_together(every, plan, listeners)
             if not team.leads:
                 return
     except Stopped as stopped:
         options.say("stopped; the same command goes on from here", quiet)
         sys.exit(stopped.code)
     if json_output:
-        options.print_json({"path": str(run.path), **run.provenance()})
+        _print_json([{"path": str(run.path), **run.provenance()} for run in found])
     else:
-        print(run.path)
+        print(*(run.path for run in found), sep="\n")
+
+
+def _several(text: str | None, option: str) -> list[str | None]:
+    """What commas separate; None stays what it is, the default."""
+    return [None] if text is None else [*options.commas(text, option)]
+
+
+def _print_json(values: list[Any]) -> None:
+    """One value as itself, several as a list."""
+    options.print_json(values[0] if len(values) == 1 else values)
 
 
 def progress(quiet: bool) -> Any:

@@ -251,7 +251,7 @@ def _instances(strokes: Tensor, style: Style, random: np.random.RandomState) -> 
     turned = layout[None, :, 3:] + torch.from_numpy(turn)[:, None, None]
     layout = _in_range(torch.cat([grown, centre, turned.expand_as(grown)], -1))
     pen = torch.tensor(style.pen) * torch.from_numpy(np.exp(0.08 * noise(INSTANCES, 3)))
-    low, high = PEN.middle - PEN.half, PEN.middle + PEN.half
+    low, high = PEN.middle - PEN.radius, PEN.middle + PEN.radius
     count = len(strokes)
     drawing = Drawing(
         torch.zeros(INSTANCES, MODEL.strokes),

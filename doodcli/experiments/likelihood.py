@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised when the same settings would give other numbers."""
 
-ROWS = 2048
-"""Drawings that are made at once: bounds the memory, changes nothing but rounding."""
+ROWS = {"cpu": 2048, "cuda": 16_384}
+"""Drawings that are made at once, by the kind of device: bounds the memory, changes nothing but
+rounding."""
 
 
 class Estimate(NamedTuple):
@@ -57,8 +58,9 @@ def estimate(
     samples that are made at a time.
     """
     device = model.scale.device
-    at_once = max(1, ROWS // samples)
-    most = min(samples, ROWS)
+    rows = ROWS.get(device.type, ROWS["cpu"])
+    at_once = max(1, rows // samples)
+    most = min(samples, rows)
     parts = []
     for some, which in zip(images.split(at_once), index.split(at_once), strict=True):
         targets, names = as_input(some.to(device)), which.to(device)
@@ -145,7 +147,7 @@ class BlankPage(NamedTuple):
     def row(self, target: ImageSet) -> dict[str, object]:
         """What the page gives to a target; exact, for it has no latents."""
         nats, errors = [], []
-        for some in target.images.split(ROWS):
+        for some in target.images.split(ROWS["cpu"]):
             images = as_input(some)
             nats.append(self.likelihood.log_density(images, self.centre, self.scale))
             errors.append((images - self.centre).abs().mean((1, 2)))

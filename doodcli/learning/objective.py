@@ -59,11 +59,11 @@ def blur_kernel(side: int, deviation: float | Tensor, device: torch.device | Non
 class Weights(NamedTuple):
     """What multiplies the terms of the objective while it is trained."""
 
-    kl: float = 1.0
+    kl: float | Tensor = 1.0
     """of all log p − log q: rises to 1"""
-    stop: float = 1.0
+    stop: float | Tensor = 1.0
     """of the stopping variables' log p − log q: β of Section 2.3 as the text has it"""
-    signal: float = 1.0
+    signal: float | Tensor = 1.0
     """divides the likelihood inside the score-function signal: β as the reference code has it"""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ from doodcli.settings import change, check
 from doodcli.version import __version__, git_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
     from types import FrameType
 
@@ -115,7 +115,39 @@ def train(settings: Settings, plan: Plan, listener: Listener | None = None) -> R
     InputError for settings or folders that cannot be used; RunFailed when training broke, with
     the last good checkpoint left in place; Stopped after a signal.
     """
-    listener = listener or Listener()
+    return train_together([settings], plan, [listener or Listener()])[0]
+
+
+def train_together(
+    every: Sequence[Settings], plan: Plan, listeners: Sequence[Listener]
+) -> list[Run]:
+    """Train several models in turns, a step of each, on one device; returns the finished runs.
+
+    A step leaves most of a large accelerator idle, and those of other models fill it.  A model
+    learns what it would learn alone.  Errors as of :func:`train`; where the training of one breaks,
+    the others go on, and the first error is raised at the end.
+    """
+    if len(every) > 1 and (plan.run_dir is not None or plan.team.size > 1):
+        raise InputError("several models: go without --run-dir and --devices; train one at a time")
+    with ExitStack() as stack:
+        begun = [
+            _begin(stack, settings, plan, listener)
+            for settings, listener in zip(every, listeners, strict=True)
+        ]
+        plan.team.wait()  # until the folders are ready
+        with _signals() as caught:
+            runs = [
+                _train(path, settings, images, plan, listener, caught, len(every))
+                for (path, images), settings, listener in zip(begun, every, listeners, strict=True)
+            ]
+            _in_turns(runs, plan)
+    return [open_run(path) for path, _ in begun]
+
+
+def _begin(
+    stack: ExitStack, settings: Settings, plan: Plan, listener: Listener
+) -> tuple[Path, ImageSet]:
+    """The folder of a run, ready and locked while the stack is open, and what it learns from."""
     check(settings)
     images = training_images(settings, plan.data_root)
     if plan.extend and plan.run_dir is None:
@@ -130,13 +162,35 @@ def train(settings: Settings, plan: Plan, listener: Listener | None = None) -> R
         )
     if plan.compiled and plan.team.size > 1:
         raise InputError("--compile: goes with one process; leave out --devices, or --compile")
-    if not plan.team.leads:
-        plan.team.wait()  # until the folder is ready
-        return _train(path, settings, images, plan, listener)
-    with locked(path):
+    if plan.team.leads:
+        stack.enter_context(locked(path))
         _prepare(path, settings, images, plan, listener)
-        plan.team.wait()
-        return _train(path, settings, images, plan, listener)
+    return path, images
+
+
+def _in_turns(runs: list[Generator[None, None, int]], plan: Plan) -> None:
+    """A step of each until all are done; then what broke one, or stopped them, is raised."""
+    failures: list[RunFailed] = []
+    signalled = 0
+    try:
+        while runs:
+            for run in list(runs):
+                try:
+                    next(run)
+                except StopIteration as end:
+                    runs.remove(run)
+                    signalled = signalled or end.value
+                except RunFailed as error:
+                    runs.remove(run)
+                    failures.append(error)
+    finally:
+        for run in runs:
+            run.close()
+    plan.team.wait()  # until the last checkpoint is written
+    if signalled:
+        raise Stopped(128 + signalled)
+    if failures:
+        raise failures[0]
 
 
 def _prepare(
@@ -158,7 +212,16 @@ def _prepare(
     write_record(path, settings, images, extended)
 
 
-def _train(path: Path, settings: Settings, images: ImageSet, plan: Plan, listener: Listener) -> Run:
+def _train(
+    path: Path,
+    settings: Settings,
+    images: ImageSet,
+    plan: Plan,
+    listener: Listener,
+    caught: list[int],
+    together: int,
+) -> Generator[None, None, int]:
+    """Yields after every step; returns the signal that ended it, or 0."""
     trainer = Trainer(settings, images.images, images.index, plan.device, plan.team, plan.compiled)
     found, _ = newest_checkpoint(path)
     if found is not None:
@@ -166,47 +229,48 @@ def _train(path: Path, settings: Settings, images: ImageSet, plan: Plan, listene
     listener.started(path, trainer)
     try:
         if trainer.done < 1:
-            _loop(path, trainer, plan, listener)
+            return (yield from _loop(path, trainer, plan, listener, caught, together))
     finally:
         listener.ended()
-    plan.team.wait()  # until the last checkpoint is written
-    return open_run(path)
+    return 0
 
 
-def _loop(path: Path, trainer: Trainer, plan: Plan, listener: Listener) -> None:
+def _loop(
+    path: Path, trainer: Trainer, plan: Plan, listener: Listener, caught: list[int], together: int
+) -> Generator[None, None, int]:
     """Steps, log, checkpoints; a signal ends it after a checkpoint."""
     team = plan.team
     log = Log(path / LOG, trainer.step) if team.leads else None
     saved = time.monotonic()
     warned = False
-    with _signals() as caught:
-        for made in trainer.steps():
-            late = time.monotonic() - saved >= 60 * plan.checkpoint_minutes
-            # A signal goes to all processes of a team, but not between the same two steps.
-            due, signalled = team.agreed([late, caught[0] if caught else 0], trainer.device)
-            over = trainer.done >= 1
-            row = trainer.row() if made is None and (due or signalled) else made
-            if row is not None and log is not None:
-                log.write(row)
-                listener.row(row, trainer)
-                warned = warned or _warn_of_collapse(row, trainer, listener)
-            if due or over or signalled:
-                if team.leads:
-                    _save(path, trainer, plan)
-                    listener.checkpoint(path, trainer.model)
-                saved = time.monotonic()
-            if signalled:
-                team.wait()
-                raise Stopped(128 + int(signalled))
+    for made in trainer.steps():
+        late = time.monotonic() - saved >= 60 * plan.checkpoint_minutes
+        # A signal goes to all processes of a team, but not between the same two steps.
+        due, signalled = team.agreed([late, caught[0] if caught else 0], trainer.device)
+        over = trainer.done >= 1
+        row = trainer.row() if made is None and (due or signalled) else made
+        if row is not None and log is not None:
+            log.write(row)
+            listener.row(row, trainer)
+            warned = warned or _warn_of_collapse(row, trainer, listener)
+        if due or over or signalled:
+            if team.leads:
+                _save(path, trainer, plan, together)
+                listener.checkpoint(path, trainer.model)
+            saved = time.monotonic()
+        if signalled:
+            return int(signalled)
+        yield
     learning = trainer.settings.learning
     if schedule.kl_weight(learning, trainer.step) < 1:
         listener.warn(
             f"{path}: ended at step {trainer.step}, while the weight of the KL was still rising "
             f"(learning.kl_steps={learning.kl_steps}); train longer, or make it smaller"
         )
+    return 0
 
 
-def _save(path: Path, trainer: Trainer, plan: Plan) -> None:
+def _save(path: Path, trainer: Trainer, plan: Plan, together: int) -> None:
     facts = {
         "step": trainer.step,
         "images": trainer.step * trainer.settings.learning.batch_size,
@@ -215,6 +279,7 @@ def _save(path: Path, trainer: Trainer, plan: Plan) -> None:
         "device": device_name(plan.device),
         "threads": torch.get_num_threads(),
         "processes": plan.team.size,
+        "models_together": together,
         "torch": torch.__version__,
         "version": __version__,
         "git": git_version(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import nn
 
+from doodcli.devices import tensor_cores
 from doodcli.errors import RunFailed
 from doodcli.learning import schedule
 from doodcli.learning.batches import batch_of_step
@@ -25,11 +26,11 @@ from doodcli.learning.objective import (
     pathwise,
 )
 from doodcli.learning.team import SOLO
-from doodcli.model.model import DrawingModel, as_input
+from doodcli.model.model import DrawingModel, Parts, as_input
 from doodcli.model.noise import noise_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from torch import Tensor
 
@@ -131,7 +132,7 @@ class Trainer:
         if graphed and self.device.type == "cuda" and team.size == 1:
             self.graphed = GraphedUpdate(self._update, settings.learning.batch_size, self.device)
         self.optimiser = self._optimiser()
-        self.compiled_score = _compiled(self.model, self.device) if compiled else None
+        self.compiled = _compiled(self.model) if compiled else None
         self.objective = team.joined(Objective(self))
         self.step, self.seconds = 0, 0.0
         self.window = Window(self.device)
@@ -168,6 +169,10 @@ class Trainer:
 
     def _update(self, where: Tensor, step: int | Tensor, numbers: Numbers, phase: Phase) -> None:
         """One step on the images at `where`, int64 `[rows]`."""
+        with tensor_cores(self.device):
+            self._updated(where, step, numbers, phase)
+
+    def _updated(self, where: Tensor, step: int | Tensor, numbers: Numbers, phase: Phase) -> None:
         images = as_input(self.images[where])
         noise = noise_for(self.index[where], 1, self.settings.seed, first=step)
         for group in self.optimiser.param_groups:
@@ -206,7 +211,7 @@ class Trainer:
         self, images: Tensor, noise: Noise, numbers: Numbers, phase: Phase
     ) -> tuple[Tensor, Scored, Tensor]:
         """The loss of this step, what it is of, and the errors of its pixels `[rows, R, R]`."""
-        scored = (self.compiled_score or self.model.score)(images, noise)
+        scored = self.model.score(images, noise, self.compiled)
         seen, drawn = (
             self._as_compared(pictures, numbers, phase) for pictures in (images, scored.canvas)
         )
@@ -349,8 +354,11 @@ class Trainer:
         self.step, self.seconds = facts["step"], facts["seconds"]
 
 
-def _compiled(model: DrawingModel, device: torch.device) -> Callable[[Tensor, Noise], Scored]:
-    """`model.score` as one graph; on a GPU its kernels are launched as CUDA graphs."""
+def _compiled(model: DrawingModel) -> Parts:
+    """The parts of a pass, each a graph of fused kernels."""
     # The renderer keeps the basis of its curves; that it is computed anew in the graph is right.
     warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
-    return torch.compile(model.score, fullgraph=True, dynamic=False)
+    return Parts(
+        torch.compile(model.advance, fullgraph=True, dynamic=False),
+        torch.compile(model.prior_terms, fullgraph=True, dynamic=False),
+    )

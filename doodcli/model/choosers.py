@@ -29,19 +29,19 @@ class Given(NamedTuple):
 
     def on(self, step: int, state: State) -> tuple[Tensor, Tensor]:
         """o_t as given."""
-        on = self.present[state.row, step]
+        on = state.pick(self.present[:, step])
         return on, torch.zeros_like(on)
 
     def layout_at(self, step: int, state: State) -> tuple[Tensor, Tensor]:
         """l_t as given, unconstrained."""
-        value = self.layout[state.row, step]
+        value = state.pick(self.layout[:, step])
         return value, torch.zeros_like(value[:, 0])
 
     def stroke_at(
         self, step: int, state: State, where: Tensor, frame: Tensor
     ) -> tuple[Tensor, Tensor]:
         """s_t as given."""
-        value = self.strokes[state.row, step]
+        value = state.pick(self.strokes[:, step])
         return value, torch.zeros_like(value[:, 0, 0])
 
 
@@ -107,14 +107,14 @@ class Imagination(NamedTuple):
         """o_t ~ p_on."""
         assert state.canvas_features is not None
         chance = torch.sigmoid(self.prior.on(state.canvas_features, state.layout_memory))
-        on = (self.noise.on[state.row, step] < chance).float()
+        on = (state.pick(self.noise.on[:, step]) < chance).float()
         return on, torch.zeros_like(on)
 
     def layout_at(self, step: int, state: State) -> tuple[Tensor, Tensor]:
         """l_t ~ p_layout."""
         p = self.prior.layout(state.layout_memory)
-        which = self.noise.component[state.row, step, 0]
-        value = p.sample(which, self.noise.normal[state.row, step, :4])
+        which = state.pick(self.noise.component[:, step, 0])
+        value = p.sample(which, state.pick(self.noise.normal[:, step, :4]))
         return value, torch.zeros_like(which)
 
     def stroke_at(
@@ -122,8 +122,8 @@ class Imagination(NamedTuple):
     ) -> tuple[Tensor, Tensor]:
         """s_t ~ p_stroke."""
         p = self.prior.stroke(state.stroke_memory, state.layout, frame)
-        noise = p.grouped(self.noise.normal[state.row, step, 4:])
-        which = self.noise.component[state.row, step, 1 : 1 + noise.shape[1]]
+        noise = p.grouped(state.pick(self.noise.normal[:, step, 4:]))
+        which = state.pick(self.noise.component[:, step, 1 : 1 + noise.shape[1]])
         return p.sample(which, noise).reshape_as(state.stroke), torch.zeros_like(which[:, 0])
 
 
@@ -140,10 +140,10 @@ class Continuation(NamedTuple):
     def look(self, step: int, state: State) -> State:
         """Where the parse ends, the picture takes the place of what the parse drew."""
         ends = (self.parse.present[:, :step].sum(1) == step) & (self.parse.present[:, step] == 0)
-        ends = ends[state.row, None, None]
+        ends = state.pick(ends)[:, None, None]
         return state.now(
-            total=torch.where(ends, self.total[state.row], state.total),
-            canvas=torch.where(ends, self.canvas[state.row], state.canvas),
+            total=torch.where(ends, state.pick(self.total), state.total),
+            canvas=torch.where(ends, state.pick(self.canvas), state.canvas),
             canvas_features=None,
         )
 
@@ -155,7 +155,7 @@ class Continuation(NamedTuple):
     def layout_at(self, step: int, state: State) -> tuple[Tensor, Tensor]:
         """l_t of the parse while it lasts, then from the prior."""
         new, log_q = self.rest.layout_at(step, state)
-        given = self.parse.present[state.row, step, None] > 0
+        given = state.pick(self.parse.present[:, step])[:, None] > 0
         return torch.where(given, self.parse.layout_at(step, state)[0], new), log_q
 
     def stroke_at(
@@ -163,5 +163,5 @@ class Continuation(NamedTuple):
     ) -> tuple[Tensor, Tensor]:
         """s_t of the parse while it lasts, then from the prior."""
         new, log_q = self.rest.stroke_at(step, state, where, frame)
-        given = self.parse.present[state.row, step, None, None] > 0
+        given = state.pick(self.parse.present[:, step])[:, None, None] > 0
         return torch.where(given, self.parse.stroke_at(step, state, where, frame)[0], new), log_q

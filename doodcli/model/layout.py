@@ -7,12 +7,11 @@ and the constrained values, and everything that a layout does to points and to i
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from doodcli.settings import ModelSettings
@@ -32,39 +31,34 @@ def unsquash(x: Tensor) -> Tensor:
     return x * torch.rsqrt((1 - x) * (1 + x))
 
 
-class Interval:
-    """A bijection between ℝ and the open box (low, high), one coordinate each."""
+class Interval(nn.Module):
+    """A bijection between ℝ and the open box (low, high), one coordinate each.
+
+    As a part of a model it moves with it: a constant that came from the host would hold up a device
+    at every use.
+    """
+
+    middle: Tensor
+    radius: Tensor
 
     def __init__(self, low: list[float], high: list[float]) -> None:
-        self._middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
-        self._half = tuple((b - a) / 2 for a, b in zip(low, high, strict=True))
-        self.middle, self.half = torch.tensor(self._middle), torch.tensor(self._half)
+        super().__init__()
+        ends = list(zip(low, high, strict=True))
+        middle, radius = ([(b + sign * a) / 2 for a, b in ends] for sign in (1, -1))
+        self.register_buffer("middle", torch.tensor(middle), persistent=False)
+        self.register_buffer("radius", torch.tensor(radius), persistent=False)
 
     def constrain(self, u: Tensor) -> Tensor:
         """Constrained values of unconstrained ones, `[..., len(low)]`."""
-        middle, half = self._beside(u)
-        return middle + half * squash(u)
+        return self.middle.to(u) + self.radius.to(u) * squash(u)
 
     def free(self, value: Tensor) -> Tensor:
         """Unconstrained values of constrained ones, `[..., len(low)]`."""
-        middle, half = self._beside(value)
-        return unsquash((value - middle) / half)
+        return unsquash((value - self.middle.to(value)) / self.radius.to(value))
 
     def slope(self, u: Tensor) -> Tensor:
         """The derivative of :meth:`constrain`: how a small deviation in u is stretched."""
-        return self._beside(u)[1] * (1 + u * u) ** -1.5
-
-    def _beside(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        middle, half = (
-            _constant(values, like.device, like.dtype) for values in (self._middle, self._half)
-        )
-        return middle, half
-
-
-@functools.cache
-def _constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A constant on a device: copied there once, since a copy from the host holds up a device."""
-    return torch.tensor(values).to(device, dtype)
+        return self.radius.to(u) * (1 + u * u) ** -1.5
 
 
 def layout_interval(settings: ModelSettings) -> Interval:

@@ -27,12 +27,14 @@ from doodcli.model.decoder import DECODERS
 from doodcli.model.drawing import Drawing, Token
 from doodcli.model.layout import glimpse, layout_interval
 from doodcli.model.networks import image_encoder
-from doodcli.model.noise import Noise, noise_for
+from doodcli.model.noise import Draw, Noise, noise_for
 from doodcli.model.posterior import Posterior, Recognition
-from doodcli.model.prior import PEN, PRIORS
+from doodcli.model.prior import PRIORS, pen_interval
 from doodcli.model.steps import Decision, Mark, State, Unrolled, spread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from doodcli.model.steps import Chooser
     from doodcli.settings import ModelSettings
 
@@ -73,12 +75,21 @@ class Scored(NamedTuple):
         return total.unflatten(0, self.drawing.present.shape[:2])
 
 
+class Parts(NamedTuple):
+    """The two parts of a pass that are most of it: what may be compiled."""
+
+    advance: Callable[[int, Chooser, State], tuple[State, Decision, Mark]]
+    """:meth:`DrawingModel.advance`"""
+    prior_terms: Callable[[Unrolled], tuple[list[Tensor], list[Tensor]]]
+    """:meth:`DrawingModel.prior_terms`"""
+
+
 class DrawingModel(nn.Module):
     """Prior, posterior, the memories that they share, decoder, and likelihood: any variant.
 
-    On the CPU drawings that have stopped are dropped from the pass; elsewhere, and in what is
-    compiled, they are carried along with weight 0, so that shapes are static.  Both give the same
-    numbers.
+    On the CPU drawings that have stopped are dropped from the pass; elsewhere, and where parts of
+    it are compiled, they are carried along with weight 0, so that shapes are static.  Both give the
+    same numbers.
     """
 
     scale: Tensor
@@ -87,7 +98,7 @@ class DrawingModel(nn.Module):
     def __init__(self, settings: ModelSettings, draw_bias: float = 0.0) -> None:
         super().__init__()
         s = self.settings = settings
-        self.interval = layout_interval(s)
+        self.interval, self.pen_interval = layout_interval(s), pen_interval()
         self.likelihood = LIKELIHOODS[s.likelihood]
         self.prior = PRIORS[s.prior](s)
         self.posterior = Posterior(s, draw_bias)
@@ -107,7 +118,7 @@ class DrawingModel(nn.Module):
     @property
     def drops_stopped(self) -> bool:
         """Whether drawings that have stopped leave the pass."""
-        return self.scale.device.type == "cpu" and not torch.compiler.is_compiling()
+        return self.scale.device.type == "cpu"
 
     # ------------------------------------------------------------------ verbs
 
@@ -126,15 +137,15 @@ class DrawingModel(nn.Module):
         drawing, steps, log_q_pen = self._recognise(images, noise)
         return drawing, (self._log_q(steps) + log_q_pen).unflatten(0, noise.shape)
 
-    def score(self, images: Tensor, noise: Noise) -> Scored:
+    def score(self, images: Tensor, noise: Noise, compiled: Parts | None = None) -> Scored:
         """`infer` and `log_joint` fused: they share the canvas, so one pass serves both.
 
-        `images` `[batch, R, R]` in [0, 1]; noise of shape `[samples, batch]`.
+        `images` `[batch, R, R]` in [0, 1]; noise of shape `[samples, batch]`.  Parts that are
+        `compiled` are so for one shape, and for passes with gradients.
         """
-        drawing, steps, log_q_pen = self._recognise(images, noise)
-        log_p_on, log_p_marks = self._prior_terms(steps)
+        drawing, steps, log_q_pen = self._recognise(images, noise, compiled)
+        log_p_on, log_p_marks = (compiled or self).prior_terms(steps)
         rows = noise.shape.numel()
-        which = torch.arange(rows, device=images.device) % len(images)
 
         def at_steps(values: list[Tensor]) -> Tensor:
             return spread(steps.decisions, values, rows, self.settings.strokes)
@@ -144,7 +155,7 @@ class DrawingModel(nn.Module):
         return Scored(
             drawing,
             steps.canvas,
-            self.log_likelihood(images[which], steps.canvas),
+            self.log_likelihood(images.repeat(noise.shape[0], 1, 1), steps.canvas),
             at_steps(log_p_on) - log_q_on,
             self._spread_marks(steps, log_p_marks) - log_q_marks,
             self._log_prior_of_pen(drawing.flat().pen) - log_q_pen,
@@ -166,14 +177,16 @@ class DrawingModel(nn.Module):
         steps = self.unroll(chooser, self._blank(flat.pen))
         log_q = self._log_q(steps)
         if self.settings.pen == "latent":
-            log_q = log_q + self.posterior.pen(target[which]).log_density(PEN.free(flat.pen))
+            log_q = log_q + self.posterior.pen(target[which]).log_density(
+                self.pen_interval.free(flat.pen)
+            )
         return log_q.reshape(drawing.present.shape[:-1])
 
     def log_prior(self, drawing: Drawing) -> Tensor:
         """log p(z) of given drawings (Eq. 1 without p_comp), `[...]`, in nats."""
         flat = drawing.flat()
         steps = self.unroll(self._given(flat), self._blank(flat.pen))
-        on, marks = self._prior_terms(steps)
+        on, marks = self.prior_terms(steps)
         total = spread(steps.decisions, on, len(flat.pen), self.settings.strokes).sum(-1)
         total = total + self._spread_marks(steps, marks).sum(-1)
         total = total + self._log_prior_of_pen(flat.pen)
@@ -201,9 +214,9 @@ class DrawingModel(nn.Module):
         noise = noise_for(index, 1, seed, IMAGINATION)
         if self.settings.pen == "latent":
             free = noise._replace(purpose=IMAGINED_PEN).normal(3)[0]
-            pen = PEN.constrain(self.prior.pen().sample(temper.pen * free))
+            pen = self.pen_interval.constrain(self.prior.pen().sample(temper.pen * free))
         else:
-            pen = PEN.constrain(self.shared_pen().expand(count, 3))
+            pen = self.pen_interval.constrain(self.shared_pen().expand(count, 3))
         chooser = Imagination(self.prior, self._prior_noise(noise).tempered(temper))
         return self._drawing(self.unroll(chooser, self._blank(pen)), pen)
 
@@ -262,29 +275,60 @@ class DrawingModel(nn.Module):
 
     def unroll(self, chooser: Chooser, state: State) -> Unrolled:
         """One pass over the steps, from `state`, with the choices of `chooser` (Eqs. 1 and 6)."""
+        if state.row is None:
+            return self._unroll_all(chooser, state)
         decisions: list[Decision] = []
         marks: list[Mark] = []
         finished: list[tuple[Tensor, Tensor]] = []
         for step in range(self.settings.strokes):
-            state = chooser.look(step, state)
-            if state.canvas_features is None:
-                state = state.now(canvas_features=self._embed(state.canvas))
-            state = self._remember(state)
-            on, log_q = chooser.on(step, state)
-            decisions.append(_decision(step, state, on, log_q))
-            if self.drops_stopped:
-                stop, go = (on == 0).nonzero()[:, 0], on.nonzero()[:, 0]
-                finished.append((state.row[stop], state.canvas[stop]))
-                state = state.take(go)
-                if not len(go):
-                    break
-            else:
-                state = state.now(alive=state.alive * on)
+            state, decision = self._decide(step, chooser, state)
+            decisions.append(decision)
+            stop, go = (decision.on == 0).nonzero()[:, 0], decision.on.nonzero()[:, 0]
+            assert state.row is not None
+            finished.append((state.row[stop], state.canvas[stop]))
+            state = state.take(go)
+            if not len(go):
+                break
             state, mark = self._draw(step, chooser, state)
             marks.append(mark)
+        assert state.row is not None
         finished.append((state.row, state.canvas))
         order = torch.argsort(torch.cat([row for row, _ in finished]))
         return Unrolled(decisions, marks, torch.cat([canvas for _, canvas in finished])[order])
+
+    def _unroll_all(
+        self, chooser: Chooser, state: State, compiled: Parts | None = None
+    ) -> Unrolled:
+        """As :meth:`unroll`, with drawings that have stopped carried along."""
+        decisions: list[Decision] = []
+        marks: list[Mark] = []
+        for step in range(self.settings.strokes):
+            if compiled is None:
+                state, decision, mark = self.advance(step, chooser, state)
+            else:
+                # Every step as the first one of a chooser of its own: one compiled step for all.
+                assert isinstance(chooser, Recognition)
+                state = state.now(evidence=None)
+                state, decision, mark = compiled.advance(0, chooser.only(step), state)
+            decisions.append(decision)
+            marks.append(mark)
+        return Unrolled(decisions, marks, state.canvas)
+
+    def advance(self, step: int, chooser: Chooser, state: State) -> tuple[State, Decision, Mark]:
+        """One step of drawings that are all carried along."""
+        state, decision = self._decide(step, chooser, state)
+        state = state.now(alive=state.alive * decision.on)
+        state, mark = self._draw(step, chooser, state)
+        return state, decision, mark
+
+    def _decide(self, step: int, chooser: Chooser, state: State) -> tuple[State, Decision]:
+        """Look, remember, and go on or stop."""
+        state = chooser.look(step, state)
+        if state.canvas_features is None:
+            state = state.now(canvas_features=self._embed(state.canvas))
+        state = self._remember(state)
+        on, log_q = chooser.on(step, state)
+        return state, _decision(step, state, on, log_q)
 
     def _draw(self, step: int, chooser: Chooser, state: State) -> tuple[State, Mark]:
         """One stroke: where, what, ink, composite."""
@@ -323,37 +367,54 @@ class DrawingModel(nn.Module):
 
     # ---------------------------------------------------------------- helpers
 
-    def _recognise(self, images: Tensor, noise: Noise) -> tuple[Drawing, Unrolled, Tensor]:
+    def _recognise(
+        self, images: Tensor, noise: Noise, compiled: Parts | None = None
+    ) -> tuple[Drawing, Unrolled, Tensor]:
         """A pass with the posterior: the drawing, its steps, and log q of its pen `[rows]`."""
         s = self.settings
         rows = noise.shape.numel()
         target = self.posterior.target(images)
-        which = torch.arange(rows, device=images.device) % len(images)
-        free, log_q_pen = self._choose_pen(target, which, noise)
-        pen = PEN.constrain(free)
-        uniform = noise.uniform(s.strokes).flatten(0, 1)
-        normal = noise.normal(s.strokes * (4 + s.part_size)).flatten(0, 1)
+        which = None
+        if rows != len(images):
+            which = torch.arange(rows, device=images.device) % len(images)
+        draws = [
+            Draw(s.strokes),
+            Draw(s.strokes * (4 + s.part_size), normal=True),
+            *([Draw(3, normal=True, purpose=PEN_NOISE)] if s.pen == "latent" else []),
+        ]
+        uniform, normal, *of_pen = (part.flatten(0, 1) for part in noise.draw(draws))
+        free, log_q_pen = self._choose_pen(target, which, rows, of_pen)
+        pen = self.pen_interval.constrain(free)
         both = (uniform, normal.unflatten(-1, (s.strokes, -1)))
         chooser = Recognition(self.posterior, images, target, which, noise=both)
-        steps = self.unroll(chooser, self._blank(pen))
+        if compiled is None:
+            steps = self.unroll(chooser, self._blank(pen))
+        else:
+            steps = self._unroll_all(chooser, self._blank_as_later(pen), compiled)
         drawing = self._drawing(steps, pen).map(lambda part: part.unflatten(0, noise.shape))
         return drawing, steps, log_q_pen
 
-    def _choose_pen(self, target: Tensor, which: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-        """The unconstrained pen of each row, `[rows, 3]`, and its log q, `[rows]`."""
-        none = target.new_zeros(len(which))
+    def _choose_pen(
+        self, target: Tensor, which: Tensor | None, rows: int, noise: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The unconstrained pen of each row, `[rows, 3]`, and its log q, `[rows]`.
+
+        `noise` is `[rows, 3]` where the pen is latent.
+        """
+        none = target.new_zeros(rows)
         if self.settings.pen in ("global", "none"):
-            return self.shared_pen().expand(len(which), 3), none
+            return self.shared_pen().expand(rows, 3), none
         q = self.posterior.pen(target)
+        if which is not None:
+            q = type(q)(*(part[which] for part in q))
         if self.settings.pen == "amortised":
-            return q.mean[which], none
-        q = type(q)(*(part[which] for part in q))
-        free = q.sample(noise._replace(purpose=PEN_NOISE).normal(3).flatten(0, 1))
+            return q.mean, none
+        free = q.sample(*noise)
         return free, q.log_density(free)
 
     def free_pen(self, pen: Tensor) -> Tensor:
         """The unconstrained coordinates of pens, `[..., 3]`."""
-        return PEN.free(pen)
+        return self.pen_interval.free(pen)
 
     def shared_pen(self) -> Tensor:
         """The unconstrained pen of a model whose pen is no latent, `[3]`."""
@@ -363,9 +424,9 @@ class DrawingModel(nn.Module):
         """log p(pen) in unconstrained coordinates, `[rows]`; 0 where the pen is no latent."""
         if self.settings.pen != "latent":
             return pen.new_zeros(len(pen))
-        return self.prior.pen().log_density(PEN.free(pen))
+        return self.prior.pen().log_density(self.pen_interval.free(pen))
 
-    def _prior_terms(self, steps: Unrolled) -> tuple[list[Tensor], list[Tensor]]:
+    def prior_terms(self, steps: Unrolled) -> tuple[list[Tensor], list[Tensor]]:
         """log p of each stopping variable and of each mark, all steps in one batch."""
         logit = self.prior.on(
             torch.cat([d.canvas_features for d in steps.decisions]),
@@ -384,7 +445,7 @@ class DrawingModel(nn.Module):
         log_p = self.prior.layout(layout_memory).log_density(layout)
         parts = self.prior.stroke(stroke_memory, layout, frame)
         log_p = log_p + parts.log_density(parts.grouped(stroke)).sum(-1)
-        return of_decisions, list(log_p.split([len(m.row) for m in steps.marks]))
+        return of_decisions, list(log_p.split([len(m.layout) for m in steps.marks]))
 
     def _log_q(self, steps: Unrolled) -> Tensor:
         """log q of the stopping variables, layouts and strokes of a pass, `[rows]`."""
@@ -440,7 +501,7 @@ class DrawingModel(nn.Module):
         blank = pen.new_zeros(1, s.resolution, s.resolution)
         memory = pen.new_zeros(rows, s.hidden)
         return State(
-            row=torch.arange(rows, device=pen.device),
+            row=torch.arange(rows, device=pen.device) if self.drops_stopped else None,
             alive=pen.new_ones(rows),
             pen=pen,
             total=blank.expand(rows, -1, -1),
@@ -452,6 +513,19 @@ class DrawingModel(nn.Module):
             # Every canvas is the same blank one: embedded once for all rows.
             canvas_features=self._embed(blank).expand(rows, -1),
         )
+
+    def _blank_as_later(self, pen: Tensor) -> State:
+        """Nothing drawn, in tensors like those of later steps: one compiled step serves all."""
+        blank = self._blank(pen)
+        total = blank.total.contiguous().requires_grad_()
+        canvas = self.composite(total, pen)
+        memory = blank.layout_memory.requires_grad_()
+        other = memory if self.settings.memories == "one" else blank.stroke_memory.clone()
+        return blank.now(
+            row=None, total=total, canvas=canvas, layout=blank.layout.requires_grad_(),
+            stroke=blank.stroke.requires_grad_(), layout_memory=memory,
+            stroke_memory=other, canvas_features=None,
+        )  # fmt: skip
 
     def _prior_noise(self, noise: Noise) -> PriorNoise:
         """Numbers for one drawing of the prior each: `noise` has shape `[1, rows]`."""

@@ -9,10 +9,13 @@ state: number j of sample s of image i is a hash of (seed, i, s, j), on any devi
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LOW = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -39,6 +42,30 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
     return torch.stack([a, b, c, d], -1)
 
 
+class Draw(NamedTuple):
+    """Numbers that are asked for."""
+
+    size: int
+    normal: bool = False
+    purpose: int | None = None
+    """instead of the noise's own"""
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of four words that it takes."""
+        return math.ceil(self.size / 4)
+
+    def of(self, uniform: Tensor) -> Tensor:
+        """The numbers, of its blocks' uniform ones in float64."""
+        if not self.normal:
+            return uniform[..., : self.size].float().clamp(1e-7, 1 - 1e-7)
+        pairs = uniform[..., : 2 * math.ceil(self.size / 2)]
+        radius = torch.sqrt(-2 * torch.log(pairs[..., 0::2]))
+        angle = 2 * math.pi * pairs[..., 1::2]
+        both = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], -1)
+        return both[..., : self.size].float()
+
+
 class Noise(NamedTuple):
     """The random numbers of a set of drawings.
 
@@ -58,24 +85,30 @@ class Noise(NamedTuple):
 
     def uniform(self, count: int) -> Tensor:
         """float32 in (0, 1), `[..., count]`."""
-        return self._uniform(count).float().clamp(1e-7, 1 - 1e-7)
+        return self.draw([Draw(count)])[0]
 
     def normal(self, count: int) -> Tensor:
         """Standard normal float32, `[..., count]` (Box-Muller, in float64)."""
-        pairs = self._uniform(2 * math.ceil(count / 2), stream=1)
-        radius = torch.sqrt(-2 * torch.log(pairs[..., 0::2]))
-        angle = 2 * math.pi * pairs[..., 1::2]
-        both = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], -1)
-        return both[..., :count].float()
+        return self.draw([Draw(count, normal=True)])[0]
 
-    def _uniform(self, count: int, stream: int = 0) -> Tensor:
-        block = torch.arange(math.ceil(count / 4), device=self.image.device) + (stream << 24)
-        where = torch.full_like(block, self.purpose)
+    def draw(self, draws: Sequence[Draw]) -> list[Tensor]:
+        """Several draws in one pass of the generator, `[..., size]` each."""
+        device = self.image.device
+        ranges = [torch.arange(d.blocks, device=device) + (d.normal << 24) for d in draws]
+        purposes = [
+            torch.full((d.blocks,), self.purpose if d.purpose is None else d.purpose, device=device)
+            for d in draws
+        ]
         words = philox(
-            (block, self.sample[..., None] & _LOW, self.image[..., None] & _LOW, where),
+            (
+                torch.cat(ranges), self.sample[..., None] & _LOW, self.image[..., None] & _LOW,
+                torch.cat(purposes),
+            ),
             (self.seed & _LOW, (self.seed >> 32) & _LOW),
-        )
-        return (words.flatten(-2)[..., :count].double() + 0.5) / 2**32
+        )  # fmt: skip
+        uniform = (words.double() + 0.5) / 2**32
+        parts = uniform.split([d.blocks for d in draws], -2)
+        return [d.of(part.flatten(-2)) for d, part in zip(draws, parts, strict=True)]
 
 
 def noise_for(

@@ -117,21 +117,36 @@ class Recognition:
         posterior: Posterior,
         images: Tensor,
         target: Tensor,
-        image_of_row: Tensor,
+        image_of_row: Tensor | None,
         noise: tuple[Tensor, Tensor] | None = None,
         given: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> None:
-        """`noise` is uniform `[rows, strokes]` and normal `[rows, strokes, 4 + part_size]`.
+        """`image_of_row` is int64 `[rows]`, or None where each row has an image of its own.
 
+        `noise` is uniform `[rows, strokes]` and normal `[rows, strokes, 4 + part_size]`.
         `given` is present, unconstrained layout and strokes of a drawing, `[rows, strokes, ...]`.
         """
         self.posterior, self.images, self.target = posterior, images, target
         self.image_of_row, self.noise, self.given = image_of_row, noise, given
 
+    def only(self, step: int) -> Recognition:
+        """A chooser whose first step is this one."""
+        assert self.noise is not None
+        uniform, normal = (part[:, step : step + 1].contiguous() for part in self.noise)
+        return Recognition(
+            self.posterior, self.images, self.target, self.image_of_row, noise=(uniform, normal)
+        )
+
+    def _of_images(self, state: State, values: Tensor) -> Tensor:
+        """Of `[batch, ...]` that of each row's image."""
+        if self.image_of_row is None:
+            return state.pick(values)
+        return values[state.pick(self.image_of_row)]
+
     def look(self, step: int, state: State) -> State:
         """The state with the evidence of this step."""
-        which = self.image_of_row[state.row]
-        evidence = self.posterior.evidence(self.images[which], self.target[which], state.canvas)
+        images, target = (self._of_images(state, part) for part in (self.images, self.target))
+        evidence = self.posterior.evidence(images, target, state.canvas)
         return state.now(evidence=evidence)
 
     def on(self, step: int, state: State) -> tuple[Tensor, Tensor]:
@@ -140,21 +155,21 @@ class Recognition:
         logit = self.posterior.on(state, state.evidence)
         if self.given is None:
             assert self.noise is not None
-            on = (self.noise[0][state.row, step] < torch.sigmoid(logit)).float()
+            on = (state.pick(self.noise[0][:, step]) < torch.sigmoid(logit)).float()
         else:
-            on = self.given[0][state.row, step]
+            on = state.pick(self.given[0][:, step])
         return on, -F.binary_cross_entropy_with_logits(logit, on, reduction="none")
 
     def layout_at(self, step: int, state: State) -> tuple[Tensor, Tensor]:
         """l_t ~ q_layout, or as given."""
         assert state.evidence is not None
-        target = self.target[self.image_of_row[state.row]]
+        target = self._of_images(state, self.target)
         q = self.posterior.layout(state, state.evidence, target)
         if self.given is None:
             assert self.noise is not None
-            value = q.sample(self.noise[1][state.row, step, :4])
+            value = q.sample(state.pick(self.noise[1][:, step, :4]))
         else:
-            value = self.given[1][state.row, step]
+            value = state.pick(self.given[1][:, step])
         return value, q.log_density(value)
 
     def stroke_at(
@@ -162,15 +177,16 @@ class Recognition:
     ) -> tuple[Tensor, Tensor]:
         """s_t ~ q_stroke, or as given."""
         s = self.posterior.settings
-        which = self.image_of_row[state.row]
-        seen = glimpse(where, self.images[which], s.glimpse, s.glimpse_margin)
+        images, target = (self._of_images(state, part) for part in (self.images, self.target))
+        seen = glimpse(where, images, s.glimpse, s.glimpse_margin)
         frames = torch.stack([seen, seen - frame], 1) if s.guidance else seen[:, None]
-        q = self.posterior.stroke(state, state.layout, frames, self.target[which])
+        q = self.posterior.stroke(state, state.layout, frames, target)
         if self.given is None:
             assert self.noise is not None
-            value = q.sample(self.noise[1][state.row, step, 4:].unflatten(-1, s.part_shape))
+            noise = state.pick(self.noise[1][:, step, 4:])
+            value = q.sample(noise.unflatten(-1, s.part_shape))
         else:
-            value = self.given[2][state.row, step]
+            value = state.pick(self.given[2][:, step])
         return value, q.log_density(value).sum(-1)
 
 

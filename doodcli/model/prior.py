@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 LAYOUT_RAW = 4 + 4 + 1  # means and deviations of scale, rotation and the shift, and its tilt
 LEAST_DEVIATION = 0.01
 
+
 # Ink width in half canvases (σ of .01 to .04 canvases), slope of a stroke, slope of the canvas.
-PEN = Interval([0.02, 0.1, 0.1], [0.08, 0.9, 1.5])
+def pen_interval() -> Interval:
+    """The box of pens."""
+    return Interval([0.02, 0.1, 0.1], [0.08, 0.9, 1.5])
+
+
+PEN = pen_interval()
 
 
 def layout_gaussian(raw: Tensor, least: float) -> Gaussian:

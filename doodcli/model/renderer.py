@@ -18,10 +18,11 @@ FAINT = 1e-4  # a stroke whose largest pixel is below this lies off the canvas: 
 
 @functools.cache
 def _bernstein(points: int, samples: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    time = torch.linspace(0, 1, samples, dtype=torch.float64)[:, None]
-    power = torch.arange(points, dtype=torch.float64)
-    choose = torch.tensor([math.comb(points - 1, k) for k in range(points)], dtype=torch.float64)
-    return (choose * time**power * (1 - time) ** (points - 1 - power)).to(device, dtype)
+    # No constant tensor in it: in a compiled graph that would be copied from the host each time.
+    time = torch.linspace(0, 1, samples, dtype=torch.float64, device=device)
+    most = points - 1
+    parts = [math.comb(most, k) * time**k * (1 - time) ** (most - k) for k in range(points)]
+    return torch.stack(parts, 1).to(dtype)
 
 
 def bezier(points: Tensor, samples: int) -> Tensor:

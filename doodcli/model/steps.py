@@ -13,8 +13,8 @@ from torch import Tensor
 class State:
     """Everything that the next step is told, one row per drawing that is still carried along."""
 
-    row: Tensor
-    """int64 `[n]`, which drawing of the batch a row belongs to"""
+    row: Tensor | None
+    """int64 `[n]`, which drawing of the batch a row belongs to; None where none was dropped"""
     alive: Tensor
     """`[n]`, 0 for a drawing that has stopped and is only carried along (static shapes)"""
     pen: Tensor
@@ -44,6 +44,10 @@ class State:
             value = getattr(self, item.name)
             parts[item.name] = None if value is None else value.index_select(0, keep)
         return State(**parts)
+
+    def pick(self, values: Tensor) -> Tensor:
+        """Of `[rows, ...]` those of the drawings that are still carried along, `[n, ...]`."""
+        return values if self.row is None else values[self.row]
 
     def now(self, **changes: Any) -> State:
         """The state with some fields replaced."""
@@ -84,7 +88,7 @@ class Decision(NamedTuple):
     """One stopping variable o_t of the drawings that had not stopped before it."""
 
     step: int
-    row: Tensor
+    row: Tensor | None
     alive: Tensor
     on: Tensor
     log_q: Tensor
@@ -97,7 +101,7 @@ class Mark(NamedTuple):
     """One stroke of the drawings that went on, and what the prior knows when it scores it."""
 
     step: int
-    row: Tensor
+    row: Tensor | None
     alive: Tensor
     layout: Tensor
     stroke: Tensor
@@ -123,9 +127,12 @@ def spread(
 
     Rows that were not alive, and steps that were not reached, are 0.
     """
-    row = torch.cat([item.row for item in items])
-    step = torch.cat([torch.full_like(item.row, item.step) for item in items])
-    alive = torch.cat([item.alive for item in items])
+    alive = [item.alive for item in items]
+    if items[0].row is None:
+        value, there = torch.stack(values, 1), torch.stack(alive, 1)
+        return value * there.reshape(*there.shape, *[1] * (value.dim() - 2))
+    row = torch.cat([item.row for item in items if item.row is not None])
+    step = torch.cat([torch.full_like(item.alive, item.step, dtype=torch.int64) for item in items])
     value = torch.cat(values)
-    value = value * alive.reshape(-1, *[1] * (value.dim() - 1))
+    value = value * torch.cat(alive).reshape(-1, *[1] * (value.dim() - 1))
     return value.new_zeros(rows, steps, *value.shape[1:]).index_put((row, step), value)

@@ -167,7 +167,9 @@ PROFILES = {
             *itertools.product(VARIANTS, ("mnist",)),
             *itertools.product(("dood", "air-difference"), paper.SETS[1:]),
         ),
-        paper.SETS, PAPER_PROTOCOL["samples"], None, exports=True, two_way=True,
+        paper.SETS, PAPER_PROTOCOL["samples"], 1000,
+        changes={"dood*-mnist": ("learning.beta=2",), "air*": ("learning.lr=0.001",)},
+        exports=True, two_way=True,
     ),
 }  # fmt: skip
 

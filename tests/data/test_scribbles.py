@@ -80,7 +80,7 @@ def test_the_drawings_lie_in_the_models_ranges(drawings: Drawing) -> None:
     assert torch.cat([x, y]).abs().max() < 0.8
     assert turn.abs().max() < torch.pi / 4
     assert drawings.strokes[present].abs().max() < 1.6
-    assert ((drawings.pen - PEN.middle).abs() < PEN.half).all()
+    assert ((drawings.pen - PEN.middle).abs() < PEN.radius).all()
     # Far enough inside that the model's unconstrained coordinates give them back.
     model = DrawingModel(preset("tiny").model)
     back = model.interval.constrain(model.interval.free(drawings.layout))

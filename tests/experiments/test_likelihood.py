@@ -54,7 +54,7 @@ def images():
 
 def test_chunks_of_rows_change_rounding_only(model, images, monkeypatch):
     whole = likelihood.estimate(model, images.images, images.index, 12, seed=3)
-    monkeypatch.setattr(likelihood, "ROWS", 7)
+    monkeypatch.setattr(likelihood, "ROWS", {"cpu": 7})
     parts = likelihood.estimate(model, images.images, images.index, 12, seed=3)
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-2)

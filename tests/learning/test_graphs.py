@@ -23,9 +23,13 @@ def settings(model: str = "dood", **changes: object) -> Settings:
     """Of a run whose three phases are all long enough to be recorded."""
     few = AS_THEY_COME + 3
     values = {
-        "learning.steps": STEPS, "learning.blur_steps": 2 * few, "learning.blur_start": 9.0,
-        "learning.stop_delay": few, "learning.warmup_steps": 1,
-    }  # fmt: skip
+        "data.dataset": "digits",
+        "learning.steps": STEPS,
+        "learning.blur_steps": 2 * few,
+        "learning.blur_start": 9.0,
+        "learning.stop_delay": few,
+        "learning.warmup_steps": 1,
+    }
     return change(preset("tiny", "digits", model), {**values, **changes})
 
 

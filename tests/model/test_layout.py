@@ -14,7 +14,7 @@ INTERVALS = pytest.mark.parametrize("interval", [LAYOUT, PEN], ids=["layout", "p
 
 
 def ends(interval: Interval) -> tuple[torch.Tensor, torch.Tensor]:
-    return interval.middle - interval.half, interval.middle + interval.half
+    return interval.middle - interval.radius, interval.middle + interval.radius
 
 
 def test_the_box_of_layouts_is_the_one_of_the_settings() -> None:
@@ -77,7 +77,7 @@ def test_constrained_values_stay_in_range(interval: Interval) -> None:
     reach = torch.cat([torch.linspace(0, 30, 1001), torch.logspace(0, 9, 2001)])
     u = torch.cat([reach, -reach])[:, None].expand(-1, len(low))
     value = interval.constrain(u)
-    rounding = 1e-6 * interval.half
+    rounding = 1e-6 * interval.radius
     assert (value >= low - rounding).all()
     assert (value <= high + rounding).all()
     assert (interval.constrain(torch.zeros(1)) == interval.middle).all()

@@ -386,7 +386,7 @@ def test_the_prior_scores_a_drawing_the_same_whatever_the_target() -> None:
         given = model._given(drawing)
         chooser = Recognition(model.posterior, images, target, which, given=given)
         steps = model.unroll(chooser, model._blank(drawing.pen))
-        on, marks = model._prior_terms(steps)
+        on, marks = model.prior_terms(steps)
         terms.append(torch.stack([*on, *marks]))
         log_q.append(torch.stack([mark.log_q for mark in steps.marks]))
     assert terms[0].equal(terms[1])
@@ -476,7 +476,7 @@ def test_drawings_are_in_range_and_stop_once(pen: str, place: str) -> None:
         assert scale.max() <= 1
         assert torch.stack([x, y]).abs().max() <= 0.8
         assert turn.abs().max() <= math.pi / 4
-        assert ((drawing.pen - PEN.middle).abs() <= PEN.half).all()
+        assert ((drawing.pen - PEN.middle).abs() <= PEN.radius).all()
         assert (drawing.strokes[drawing.present == 0] == 0).all()
         canvas = model.render(drawing)
         assert canvas.min() >= 0

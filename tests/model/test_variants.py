@@ -259,7 +259,7 @@ def test_no_variants_prior_sees_the_target(name: str) -> None:
     for seed in (0, 1):
         images = pictures(seed=seed).requires_grad_()
         steps = unrolled(model, images, drawing)
-        on, marks = model._prior_terms(steps)
+        on, marks = model.prior_terms(steps)
         terms.append(torch.stack([*on, *marks]))
         log_q.append(model._log_q(steps))
         (seen,) = torch.autograd.grad(log_q[-1].sum(), images, retain_graph=True)
