@@ -48,12 +48,7 @@ class Checkpoint:
         return self.facts.get("exported")
 
     def training(self) -> dict[str, Tensor]:
-        """The state of optimiser and baseline; InputError for an export, which has none."""
-        if self.exported is not None:
-            raise InputError(
-                f"{self.folder.parent}: is an export, which has no state to train on from; "
-                "train a run of its settings elsewhere (--run-dir)"
-            )
+        """The state of optimiser and baseline, which an export lacks."""
         return _load(self.folder / TRAINING)
 
 

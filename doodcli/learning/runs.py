@@ -101,7 +101,9 @@ class Run:
             "steps": facts["step"],
             "training_images": facts["images"],
             "training_minutes": round(facts["seconds"] / 60, 1),
-            "training_device": facts["device"],
+            "training_device": ", then ".join(
+                dict.fromkeys(part["device"] for part in [*facts.get("before", []), facts])
+            ),
             "source_fingerprint": self.record["data"]["fingerprint"],
             "settings_hash": settings_hash(self.settings, self.record["data"]["fingerprint"]),
             "weights": self.weights,

@@ -41,15 +41,22 @@ def phase(learning: LearningSettings, step: int) -> Phase:
     return Phase(step == 0, blur(learning, step) > 0, step >= learning.stop_delay)
 
 
-def numbers(model: ModelSettings, learning: LearningSettings, step: int, done: float) -> Numbers:
-    """The numbers of a step; `done` is the :func:`progress` of the run."""
+def remembered(learning: LearningSettings, step: int) -> float:
+    """The total weight of what the running means are of, before a step."""
+    return 1 - learning.scale_memory**step
+
+
+def numbers(
+    model: ModelSettings, learning: LearningSettings, step: int, done: float, began: int = 0
+) -> Numbers:
+    """The numbers of a step; `done` is the :func:`progress` of the run, `began` as of `rate`."""
     return Numbers(
-        rate(learning, step, done),
+        rate(learning, step, done, began),
         kl_weight(learning, step),
         beta(learning, step),
         blur(learning, step),
         scale_floor(model, learning, step),
-        1 - learning.scale_memory**step,
+        remembered(learning, step),
     )
 
 
@@ -65,9 +72,12 @@ def progress(settings: LearningSettings, step: int, seconds: float) -> float:
     return seconds / (60 * settings.minutes)
 
 
-def rate(settings: LearningSettings, step: int, done: float) -> float:
-    """Adam's rate: a linear warm-up, then constant, then linear to 0 at the end of the run."""
-    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+def rate(settings: LearningSettings, step: int, done: float, began: int = 0) -> float:
+    """Adam's rate: a linear warm-up, then constant, then linear to 0 at the end of the run.
+
+    `began` is the step before which Adam saw no gradient.
+    """
+    warm = min(1.0, (step - began + 1) / max(1, settings.warmup_steps))
     left = min(1.0, max(0.0, 1 - done) / max(1e-9, 1 - settings.decay_from))
     return settings.lr * warm * left
 

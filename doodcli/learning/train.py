@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     from doodcli.settings import Settings
 
 
+OF_A_PART = ("step", "seconds", "device", "threads", "models_together", "torch", "git")
+"""What a checkpoint keeps of the part of its training before an export, from which it went on."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Where and how a run is made; nothing here changes what it computes, but for rounding."""
@@ -224,21 +228,38 @@ def _train(
     """Yields after every step; returns the signal that ended it, or 0."""
     trainer = Trainer(settings, images.images, images.index, plan.device, plan.team, plan.compiled)
     found, _ = newest_checkpoint(path)
+    before: list[dict[str, Any]] = []
     if found is not None:
-        trainer.restore(found.weights(), found.training(), found.facts)
+        before = found.facts.get("before", [])
+        if found.exported is None:
+            trainer.restore(found.weights(), found.training(), found.facts)
+        else:
+            trainer.start_from(found.weights(), found.facts)
+            before = [*before, {name: found.facts[name] for name in OF_A_PART}]
+            listener.warn(
+                f"{path}: is an export at step {trainer.step}: goes on from its weights, with the "
+                "optimiser and the baseline as at the start"
+            )
+    trainer.together = together > 1
     listener.started(path, trainer)
     try:
         if trainer.done < 1:
-            return (yield from _loop(path, trainer, plan, listener, caught, together))
+            facts = {"models_together": together, "before": before}
+            return (yield from _loop(path, trainer, plan, listener, caught, facts))
     finally:
         listener.ended()
     return 0
 
 
 def _loop(
-    path: Path, trainer: Trainer, plan: Plan, listener: Listener, caught: list[int], together: int
+    path: Path,
+    trainer: Trainer,
+    plan: Plan,
+    listener: Listener,
+    caught: list[int],
+    facts: dict[str, Any],
 ) -> Generator[None, None, int]:
-    """Steps, log, checkpoints; a signal ends it after a checkpoint."""
+    """Steps, log, checkpoints with `facts`; a signal ends it after a checkpoint."""
     team = plan.team
     log = Log(path / LOG, trainer.step) if team.leads else None
     saved = time.monotonic()
@@ -255,7 +276,7 @@ def _loop(
             warned = warned or _warn_of_collapse(row, trainer, listener)
         if due or over or signalled:
             if team.leads:
-                _save(path, trainer, plan, together)
+                _save(path, trainer, plan, facts)
                 listener.checkpoint(path, trainer.model)
             saved = time.monotonic()
         if signalled:
@@ -270,7 +291,7 @@ def _loop(
     return 0
 
 
-def _save(path: Path, trainer: Trainer, plan: Plan, together: int) -> None:
+def _save(path: Path, trainer: Trainer, plan: Plan, more: dict[str, Any]) -> None:
     facts = {
         "step": trainer.step,
         "images": trainer.step * trainer.settings.learning.batch_size,
@@ -279,10 +300,10 @@ def _save(path: Path, trainer: Trainer, plan: Plan, together: int) -> None:
         "device": device_name(plan.device),
         "threads": torch.get_num_threads(),
         "processes": plan.team.size,
-        "models_together": together,
         "torch": torch.__version__,
         "version": __version__,
         "git": git_version(),
+        **more,
     }
     weights = trainer.weights()
     broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
@@ -305,16 +326,24 @@ def _check_record(path: Path, settings: Settings, images: ImageSet, plan: Plan) 
     refuse_other_settings(path, change(settings, length), images)
     if settings.learning == stored.learning:  # an extension that was cut goes on
         return extended
-    _refuse_shorter(path, stored, settings)
+    _refuse_too_short(path, stored, settings)
     return [*extended, {"was": length}]
 
 
-def _refuse_shorter(path: Path, stored: Settings, asked: Settings) -> None:
-    for name in ("steps", "minutes"):
+def _refuse_too_short(path: Path, stored: Settings, asked: Settings) -> None:
+    """InputError for a length of another kind, or one that is done already."""
+    found, _ = newest_checkpoint(path)
+    done = (
+        {"steps": 0, "minutes": 0}
+        if found is None
+        else {"steps": found.facts["step"], "minutes": found.facts["seconds"] / 60}
+    )
+    for name, least in done.items():
         old, new = getattr(stored.learning, name), getattr(asked.learning, name)
-        if (old is None) != (new is None) or (old is not None and new <= old):
+        if (old is None) != (new is None) or (new is not None and new <= least):
             raise InputError(
-                f"{path}: --extend goes from {name} {old} to more of the same, not to {new}"
+                f"{path}: --extend goes from {name} {old} to another number of them, above the "
+                f"{least:g} that are done, not to {new}"
             )
 
 

@@ -135,6 +135,8 @@ class Trainer:
         self.compiled = _compiled(self.model) if compiled else None
         self.objective = team.joined(Objective(self))
         self.step, self.seconds = 0, 0.0
+        self.began = 0  # the step at which the optimiser knew nothing
+        self.together = False
         self.window = Window(self.device)
 
     @property
@@ -144,12 +146,17 @@ class Trainer:
 
     def steps(self) -> Iterator[dict[str, float] | None]:
         """Train to the end; yields after every step, with a row for the log now and then."""
+        last = time.monotonic()
         while self.done < 1:
-            began = time.monotonic()
+            if not self.together:
+                # What is done between two steps is no training.  In turns with other models it is
+                # theirs, on a device that all share.
+                last = time.monotonic()
             self._one_step()
             if self.window.steps == LOG_EVERY:
                 self._wait()  # the steps that were only begun count too
-            self.seconds += time.monotonic() - began
+            now = time.monotonic()
+            self.seconds, last = self.seconds + now - last, now
             if self.settings.learning.minutes is not None:
                 (self.seconds,) = self.team.agreed([self.seconds], self.device)
             yield self.row() if self.window.steps == LOG_EVERY or self.done >= 1 else None
@@ -158,7 +165,7 @@ class Trainer:
         learning = self.settings.learning
         # Data: batch t is a function of (seed, t), and so is its noise.
         where = batch_of_step(len(self.images), learning.batch_size, self.settings.seed, self.step)
-        numbers = schedule.numbers(self.settings.model, learning, self.step, self.done)
+        numbers = schedule.numbers(self.settings.model, learning, self.step, self.done, self.began)
         phase = schedule.phase(learning, self.step)
         if self.graphed is None:
             self._update(self.team.share(where).to(self.device), self.step, numbers, phase)
@@ -272,7 +279,7 @@ class Trainer:
             "images": self.step * learning.batch_size,
             "seconds": round(self.seconds, 2),
             **dict(zip(TERMS, means, strict=True)),
-            "rate": schedule.rate(learning, self.step, self.done),
+            "rate": schedule.rate(learning, self.step, self.done, self.began),
             "kl_weight": schedule.kl_weight(learning, self.step),
             "images_per_s": steps * learning.batch_size / seconds,
         }
@@ -331,6 +338,7 @@ class Trainer:
         """All else that the next step depends on."""
         state = {f"baseline.{k}": v for k, v in self.baseline.state_dict().items()}
         state["error"] = self.error
+        state["began"] = torch.tensor(self.began)
         for name, parameter in self.named.items():
             for key, value in self.optimiser.state[parameter].items():
                 state[f"adam.{key}.{name}"] = value
@@ -346,12 +354,20 @@ class Trainer:
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
         self.error.copy_(state["error"])
+        self.began = int(state.get("began", 0))
         for name, parameter in self.named.items():
             self.optimiser.state[parameter] = {
                 key: state[f"adam.{key}.{name}"].to(self.device)
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
         self.step, self.seconds = facts["step"], facts["seconds"]
+
+    def start_from(self, weights: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on from weights alone: the optimiser and the baseline start anew, after a warm-up."""
+        self.model.load_state_dict(weights)
+        self.step, self.seconds, self.began = facts["step"], facts["seconds"], facts["step"]
+        remembered = schedule.remembered(self.settings.learning, self.step)
+        self.error.copy_(self.model.likelihood.moment(self.model.scale) * remembered)
 
 
 def _compiled(model: DrawingModel) -> Parts:
