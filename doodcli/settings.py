@@ -222,7 +222,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "model.components": 40,
         "model.curve_samples": 100,
-        "learning.steps": 12_000,
+        "learning.steps": 8_400,
         "learning.batch_size": 256,
         "learning.lr": 2e-3,
     },

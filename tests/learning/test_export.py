@@ -1,4 +1,4 @@
-"""Exports: smaller than their run, as good, and no run to train on."""
+"""Exports: smaller than their run, as good, and where training may start again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from doodcli.experiments import export as experiment
 from doodcli.learning import runs as room
 from doodcli.learning.export import HALVED_FROM, export
 from doodcli.learning.runs import Run, open_run
-from doodcli.learning.train import Plan, train
+from doodcli.learning.train import Listener, Plan, train
 from doodcli.settings import change, preset
 from tests.command import dood, refused
 
@@ -55,12 +55,41 @@ def test_an_export_says_what_it_was_made_of(run, tmp_path):
     assert small.log().equals(run.log())
 
 
-def test_an_export_is_not_trained_on(run, tmp_path):
+def test_a_finished_export_is_left_as_it_is(run, tmp_path):
     runs = tmp_path / "runs"
     small = export(run, runs / run.name)
-    with pytest.raises(InputError, match=f"{run.name}: is an export"):
-        train(SETTINGS, Plan(runs))
+    train(SETTINGS, Plan(runs))
     assert open_run(small.path).provenance() == small.provenance()
+
+
+def test_a_run_goes_on_from_an_export(run, tmp_path):
+    small = export(run, tmp_path / "small")
+    step, seconds = (small.checkpoint.facts[name] for name in ("step", "seconds"))
+    longer = change(SETTINGS, {"learning.steps": step + 30})
+    heard = []
+
+    class Ear(Listener):
+        def warn(self, text):
+            heard.append(text)
+
+        def started(self, path, trainer):
+            # What the weights say of the errors of pixels is remembered.
+            trainer_error = trainer.error / (1 - trainer.settings.learning.scale_memory**step)
+            torch.testing.assert_close(trainer_error, small.model().scale)
+
+    found = train(longer, Plan(tmp_path, run_dir=small.path, extend=True), Ear())
+    assert f"is an export at step {step}" in heard[0]
+    facts = found.checkpoint.facts
+    assert (facts["step"], facts["finished"], facts.get("exported")) == (step + 30, True, None)
+    (before,) = facts["before"]
+    assert (before["step"], before["seconds"]) == (step, seconds)
+    assert facts["seconds"] > seconds
+    assert len(found.log()) > len(small.log())
+    device = found.provenance()["training_device"]
+    assert device == small.provenance()["training_device"]  # the same for both parts
+    assert not torch.equal(
+        found.model().posterior.on_head[-1].bias, small.model().posterior.on_head[-1].bias
+    )
 
 
 def test_a_flipped_byte_in_an_export_is_refused(run, tmp_path):

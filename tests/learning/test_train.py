@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from doodcli.devices import cpp_compiler
 from doodcli.errors import InputError, RunFailed
 from doodcli.learning.checkpoints import newest_checkpoint
 from doodcli.learning.runs import open_run
-from doodcli.learning.train import Listener, Plan, Stopped, train
+from doodcli.learning.train import Listener, Plan, Stopped, train, train_together
 from doodcli.learning.trainer import Trainer
 from doodcli.settings import change, preset
 
@@ -187,12 +188,97 @@ def test_more_steps_need_extend_and_are_recorded(whole, tmp_path):
         train(longer, Plan(tmp_path, run_dir=path))
     with pytest.raises(InputError, match="--run-dir"):
         train(longer, Plan(tmp_path, extend=True))
-    with pytest.raises(InputError, match="more of the same"):
-        train(tiny(**{"learning.steps": STEPS - 5}), Plan(tmp_path, run_dir=path, extend=True))
+    for other in ({"learning.steps": STEPS - 5}, {"learning.steps": None, "learning.minutes": 9}):
+        with pytest.raises(InputError, match=rf"another number of them, above the {STEPS}"):
+            train(tiny(**other), Plan(tmp_path, run_dir=path, extend=True))
     train(longer, Plan(tmp_path, run_dir=path, extend=True))
     run = train(longer, Plan(tmp_path, run_dir=path, extend=True))
     assert run.checkpoint.facts["step"] == STEPS + 5
     assert run.record["extended"] == [{"was": {"learning.steps": STEPS, "learning.minutes": None}}]
+
+
+def test_a_run_that_was_cut_may_end_sooner(tmp_path):
+    class Cut(Listener):
+        sent = False
+
+        def checkpoint(self, path, model):
+            if not self.sent:  # a second signal would kill
+                self.sent = True
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    plan = Plan(tmp_path, checkpoint_minutes=0)
+    with pytest.raises(Stopped):
+        train(tiny(), plan, Cut())
+    (path,) = tmp_path.glob("dood-*")
+    done = open_run(path).checkpoint.facts["step"]
+    assert done < STEPS - 5
+    plan = Plan(tmp_path, run_dir=path, extend=True)
+    assert train(tiny(**{"learning.steps": STEPS - 5}), plan).checkpoint.facts["finished"]
+
+
+# ------------------------------------------------------------------ several in turns
+
+
+def test_models_in_turns_learn_what_each_learns_alone(whole, tmp_path):
+    shorter = tiny(**{"learning.steps": 7, "learning.kl_steps": 1, "seed": 3})
+    alone = train(shorter, Plan(tmp_path / "alone"))
+    both = train_together([tiny(), shorter], Plan(tmp_path), [Listener(), Listener()])
+    assert [run.checkpoint.facts["models_together"] for run in both] == [2, 2]
+    assert alone.checkpoint.facts["models_together"] == 1
+    for run, other in zip(both, (open_run(whole), alone), strict=True):
+        assert run.name == other.name
+        assert equal(weights(run.path), weights(other.path))
+
+
+def test_in_turns_the_time_of_the_others_counts(tmp_path):
+    quick = {"model.strokes": 1, "learning.batch_size": 2}
+    every = [tiny(), tiny(**quick)]
+    long, short = train_together(every, Plan(tmp_path), [Listener(), Listener()])
+    alone = train(tiny(**quick), Plan(tmp_path / "alone"))
+    seconds = [run.checkpoint.facts["seconds"] for run in (long, short, alone)]
+    assert seconds[1] == pytest.approx(seconds[0], rel=0.3)
+    assert seconds[1] > 1.5 * seconds[2]
+
+
+def test_where_one_breaks_the_others_go_on(tmp_path):
+    class Poison(Listener):
+        def checkpoint(self, path, model):
+            with torch.no_grad():
+                model.prior.pen_raw.fill_(float("nan"))
+
+    plan = Plan(tmp_path, checkpoint_minutes=0)
+    with pytest.raises(RunFailed, match="not finite"):
+        train_together([tiny(), tiny(seed=1)], plan, [Poison(), Listener()])
+    finished = {
+        open_run(path).settings.seed: open_run(path).checkpoint.facts["finished"]
+        for path in tmp_path.glob("dood-*")
+    }
+    assert finished == {0: False, 1: True}
+
+
+def test_a_signal_saves_all(tmp_path):
+    class Impatient(Listener):
+        sent = False
+
+        def row(self, row, trainer):
+            if not self.sent:
+                self.sent = True
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    every = [tiny(), tiny(seed=1)]
+    with pytest.raises(Stopped) as stopped:
+        train_together(every, Plan(tmp_path), [Impatient(), Listener()])
+    assert stopped.value.code == 128 + signal.SIGTERM
+    steps = [open_run(path).checkpoint.facts["step"] for path in tmp_path.glob("dood-*")]
+    assert steps == [20, 20] or sorted(steps) == [20, 21]
+    found = train_together(every, Plan(tmp_path), [Listener(), Listener()])
+    assert all(run.checkpoint.facts["finished"] for run in found)
+
+
+def test_several_models_have_no_folder_of_one(tmp_path):
+    plan = Plan(tmp_path, run_dir=tmp_path / "one")
+    with pytest.raises(InputError, match="without --run-dir"):
+        train_together([tiny(), tiny(seed=1)], plan, [Listener(), Listener()])
 
 
 def test_a_finished_run_is_left_as_it_is(whole, tmp_path):
@@ -274,8 +360,36 @@ def test_what_is_looked_at_late_is_looked_at_before_it_is_saved(tmp_path, monkey
     assert all(bool(torch.isfinite(value).all()) for value in found.weights().values())
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_one_compiled_step_serves_all_steps_and_models(monkeypatch):
+    # Traced, but run as it is: what takes a compiler minutes must not be done again.
+    traced = []
+
+    def backend(graph, inputs):
+        traced.append(len(inputs))
+        return graph.forward
+
+    compiled = functools.partial(torch.compile, backend=backend)
+    monkeypatch.setattr(torch, "compile", compiled)
+    images = load_images("digits")
+    for changes in ({}, {"model.scale_most": 0.4, "learning.beta": 2.0, "seed": 1}):
+        settings = tiny(**{"learning.steps": 3, "learning.stop_delay": 1, **changes})
+        plain, other = (
+            Trainer(settings, images.images, images.index, "cpu", compiled=compiled)
+            for compiled in (False, True)
+        )
+        for one in (plain, other):
+            list(one.steps())
+        for name, value in plain.model.state_dict().items():
+            torch.testing.assert_close(
+                other.model.state_dict()[name], value, rtol=0, atol=1e-4, msg=name
+            )
+    assert len(traced) == 2  # the step, and the prior's densities
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which(cpp_compiler()) is None, reason="there is no C++ compiler")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_a_compiled_step_is_an_eager_step(monkeypatch):
     settings = tiny(**{"model.strokes": 2, "learning.stop_delay": 0, "learning.draw_bias": 1.0})
     images = load_images("digits")

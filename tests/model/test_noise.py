@@ -7,7 +7,7 @@ import torch
 from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 
-from doodcli.model.noise import noise_for, philox
+from doodcli.model.noise import Draw, noise_for, philox
 
 # counter, key, output: kat_vectors of Random123, philox4x32 with 10 rounds.
 KNOWN_ANSWERS = [
@@ -60,6 +60,23 @@ def test_chunks_of_samples_and_of_images_equal_the_whole() -> None:
         assert torch.cat([getattr(chunk, draw)(7) for chunk in chunks]).equal(full)
         one = noise_for(images[1:2], 10, seed=5)
         assert getattr(one, draw)(7).equal(full[:, 1:2])
+
+
+def test_draws_in_one_pass_are_those_of_passes_of_their_own() -> None:
+    noise = noise_for(torch.tensor([3, 1_000_000]), 4, seed=5)
+    draws = [Draw(6), Draw(21, normal=True), Draw(3, normal=True, purpose=1), Draw(9, purpose=2)]
+    found = noise.draw(draws)
+    other = noise._replace(purpose=1)
+    expected = [noise.uniform(6), noise.normal(21), other.normal(3)]
+    expected.append(noise._replace(purpose=2).uniform(9))
+    for one, two in zip(found, expected, strict=True):
+        assert one.equal(two)
+
+
+def test_the_first_sample_may_be_a_tensor() -> None:
+    images = torch.tensor([3, 8])
+    found = noise_for(images, 2, 5, first=torch.tensor([7])).normal(5)
+    assert found.equal(noise_for(images, 2, 5, first=7).normal(5))
 
 
 def test_every_part_of_the_address_gives_other_numbers() -> None:
