@@ -44,7 +44,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with a run that was cut.")] = True,
     extend: Annotated[
-        bool, typer.Option(help="Go on with the finished run in --run-dir to a new length.")
+        bool, typer.Option(help="Go on with the run in --run-dir to another length.")
     ] = False,
     checkpoint_minutes: Annotated[
         float, typer.Option(min=0, help="Minutes between checkpoints.")
@@ -55,7 +55,7 @@ def train(
         int, typer.Option(min=1, help="Processes that share each batch, one a device.")
     ] = 1,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Fuse a step's pass over the strokes into one graph.")
+        bool, typer.Option("--compile", help="Compile a step of the strokes into fused kernels.")
     ] = False,
     seed: Annotated[
         int | None, typer.Option(help="Seed of all that is random [default: 0].", **options.SEEDS)

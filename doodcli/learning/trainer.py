@@ -112,7 +112,7 @@ class Trainer:
 
         Each process of a `team` draws its share of every batch; their gradients, NVIL's statistics
         and the scales are those of the whole batch.  `compiled`: the pass over the strokes and its
-        gradients are one graph of fused kernels, the same numbers to rounding.  `graphed`: on a
+        gradients are graphs of fused kernels, the same numbers to rounding.  `graphed`: on a
         CUDA device a process alone launches a step at once.
         """
         self.settings, self.team = settings, team

@@ -114,8 +114,8 @@ class Profile:
     steps: Mapping[str, int] = field(default_factory=dict)
     """of training, by model or by model-dataset, instead of the preset's length"""
     changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    """of the preset's settings, as in --set, by patterns of model-dataset: what its models were
-    trained with.  Their weights say it to the keys of tasks, which are made of the rest"""
+    """of the preset's settings, as in --set, by patterns of model-dataset.  The weights of models
+    say it to the keys of tasks, which are made of the rest"""
     exports: bool = False
     """keep the models with the results, in half precision"""
     episodes: str = "official"
@@ -162,6 +162,8 @@ PROFILES = {
         },
         exports=True, two_way=True,
     ),
+    # On MNIST six strokes, which have the higher bound on validation images.  Models with codes were
+    # not tried at the preset's rate.
     "paper": Profile(
         (
             *itertools.product(VARIANTS, ("mnist",)),
