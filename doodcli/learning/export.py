@@ -1,4 +1,4 @@
-"""Trained models made small enough to pass on: run folders to be used, not trained on."""
+"""Trained models made small enough to pass on: run folders without the state of their training."""
 
 from __future__ import annotations
 

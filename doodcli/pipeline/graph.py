@@ -162,8 +162,8 @@ PROFILES = {
         },
         exports=True, two_way=True,
     ),
-    # On MNIST six strokes, which have the higher bound on validation images.  Models with codes were
-    # not tried at the preset's rate.
+    # On MNIST six strokes, which have the higher bound on validation images.  Models with codes
+    # were not tried at the preset's rate.
     "paper": Profile(
         (
             *itertools.product(VARIANTS, ("mnist",)),
