@@ -167,19 +167,16 @@ class Trainer:
         where = batch_of_step(len(self.images), learning.batch_size, self.settings.seed, self.step)
         numbers = schedule.numbers(self.settings.model, learning, self.step, self.done, self.began)
         phase = schedule.phase(learning, self.step)
-        if self.graphed is None:
-            self._update(self.team.share(where).to(self.device), self.step, numbers, phase)
-        else:
-            self.graphed(where, self.step, numbers, phase)
+        with tensor_cores(self.device):
+            if self.graphed is None:
+                self._update(self.team.share(where).to(self.device), self.step, numbers, phase)
+            else:
+                self.graphed(where, self.step, numbers, phase)
         self.window.steps += 1
         self.step += 1
 
     def _update(self, where: Tensor, step: int | Tensor, numbers: Numbers, phase: Phase) -> None:
         """One step on the images at `where`, int64 `[rows]`."""
-        with tensor_cores(self.device):
-            self._updated(where, step, numbers, phase)
-
-    def _updated(self, where: Tensor, step: int | Tensor, numbers: Numbers, phase: Phase) -> None:
         images = as_input(self.images[where])
         noise = noise_for(self.index[where], 1, self.settings.seed, first=step)
         for group in self.optimiser.param_groups:
