@@ -169,7 +169,7 @@ PROFILES = {
             *itertools.product(VARIANTS, ("mnist",)),
             *itertools.product(("dood", "air-difference"), paper.SETS[1:]),
         ),
-        paper.SETS, PAPER_PROTOCOL["samples"], 1000,
+        paper.SETS, PAPER_PROTOCOL["samples"], 300,
         changes={"dood*-mnist": ("learning.beta=2",), "air*": ("learning.lr=0.001",)},
         exports=True, two_way=True,
     ),
