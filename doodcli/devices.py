@@ -61,6 +61,7 @@ def usable(name: str) -> str:
     import torch  # noqa: PLC0415
 
     keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False  # but in tensor_cores; for products that is so anyway
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -74,18 +75,24 @@ def usable(name: str) -> str:
 
 @contextmanager
 def tensor_cores(device: torch.device) -> Iterator[None]:
-    """On a CUDA device products of matrices round their factors to TF32, ten bits, sums to float32.
+    """On a CUDA device products and convolutions round their factors to TF32, of ten bits.
 
-    For training; elsewhere, and on other devices, float32 stays what it is.
+    They still sum in float32.  For training; elsewhere, and on other devices, float32 stays what it
+    is.
     """
     import torch  # noqa: PLC0415
 
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if device.type == "cuda" else before)
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def cpp_compiler() -> str:

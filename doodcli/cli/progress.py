@@ -59,6 +59,10 @@ class PlainProgress(SilentProgress):
         super().__init__()
         self.seconds, self.last, self.before = seconds, 0.0, before
 
+    def warn(self, text: str) -> None:
+        """A line that must not be missed."""
+        super().warn(f"{self.before}{text}")
+
     def started(self, path: Path, trainer: Trainer) -> None:
         """Where the run lives and where it stands."""
         super().started(path, trainer)

@@ -59,8 +59,9 @@ def scaling(
     images = ink_images(sizes.images, device)
     index = torch.arange(len(images))
     points = [(name, value) for name, values in axes.items() for value in values]
+    # As they come: steps that are recorded do not show what they allocate.
     steps = [
-        Trainer(_settings(sizes, name, value), images, index, device).steps()
+        Trainer(_settings(sizes, name, value), images, index, device, graphed=False).steps()
         for name, value in points
     ]
     took: list[list[float]] = [[] for _ in points]

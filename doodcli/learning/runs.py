@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from doodcli.learning.checkpoints import Checkpoint
 
 RECORD, LOG, LOCK = "run.json", "log.csv", "lock"
+CARD = "README.md"
+"""The model card of an export."""
+
 PRETRAINED = "pretrained:"
 """Before the name of a model that ships with the package, where a run folder is asked for."""
 
@@ -102,7 +105,7 @@ class Run:
             "training_images": facts["images"],
             "training_minutes": round(facts["seconds"] / 60, 1),
             "training_device": ", then ".join(
-                dict.fromkeys(part["device"] for part in [*facts.get("before", []), facts])
+                dict.fromkeys(map(_device_of, [*facts.get("before", []), facts]))
             ),
             "source_fingerprint": self.record["data"]["fingerprint"],
             "settings_hash": settings_hash(self.settings, self.record["data"]["fingerprint"]),
@@ -112,6 +115,12 @@ class Run:
             "version": __version__,
             "git": git_version(),
         }
+
+
+def _device_of(part: dict[str, Any]) -> str:
+    """The device of a part of a training, and whether other models shared it and its time."""
+    together = part.get("models_together", 1)
+    return part["device"] + (f" ({together} models in turns)" if together > 1 else "")
 
 
 def open_run(path: Path) -> Run:
@@ -185,7 +194,7 @@ def refuse_other_settings(path: Path, settings: Settings, images: ImageSet) -> N
     if lines:
         raise InputError(
             f"{path}: made with other settings ({'; '.join(lines)}); "
-            "use another --run-dir, or --extend for more steps"
+            "use another --run-dir, or --extend for another length"
         )
 
 

@@ -22,6 +22,7 @@ from doodcli.learning.checkpoints import (
     set_damaged_aside,
 )
 from doodcli.learning.runs import (
+    CARD,
     LOCK,
     LOG,
     RECORD,
@@ -65,7 +66,7 @@ class Plan:
     device: str = "cpu"
     resume: bool = True
     extend: bool = False
-    """go on with a finished run to the new length"""
+    """go on to another length, longer than what is done"""
     checkpoint_minutes: float = 3.0
     team: Team = SOLO
     """the processes that train together; the first of them writes"""
@@ -128,30 +129,41 @@ def train_together(
     """Train several models in turns, a step of each, on one device; returns the finished runs.
 
     A step leaves most of a large accelerator idle, and those of other models fill it.  A model
-    learns what it would learn alone.  Errors as of :func:`train`; where the training of one breaks,
-    the others go on, and the first error is raised at the end.
+    learns what it would learn alone in as many steps; a length in minutes is of all together.
+    Errors as of :func:`train`; where the training of one breaks, it says so, the others go on, and
+    RunFailed comes at the end.
     """
     if len(every) > 1 and (plan.run_dir is not None or plan.team.size > 1):
         raise InputError("several models: go without --run-dir and --devices; train one at a time")
+    runs = [
+        _checked(settings, plan, listener)
+        for settings, listener in zip(every, listeners, strict=True)
+    ]
     with ExitStack() as stack:
-        begun = [
-            _begin(stack, settings, plan, listener)
-            for settings, listener in zip(every, listeners, strict=True)
-        ]
+        if plan.team.leads:
+            for run in runs:
+                stack.enter_context(locked(run.path))
+            for run in runs:
+                _prepare(run, plan)
         plan.team.wait()  # until the folders are ready
         with _signals() as caught:
-            runs = [
-                _train(path, settings, images, plan, listener, caught, len(every))
-                for (path, images), settings, listener in zip(begun, every, listeners, strict=True)
-            ]
-            _in_turns(runs, plan)
-    return [open_run(path) for path, _ in begun]
+            together = sum(map(_has_work, runs))
+            _in_turns({run.path: _train(run, plan, caught, together) for run in runs}, runs, plan)
+    return [open_run(run.path) for run in runs]
 
 
-def _begin(
-    stack: ExitStack, settings: Settings, plan: Plan, listener: Listener
-) -> tuple[Path, ImageSet]:
-    """The folder of a run, ready and locked while the stack is open, and what it learns from."""
+@dataclass(frozen=True)
+class _Begun:
+    """A run that is to be trained."""
+
+    path: Path
+    settings: Settings
+    images: ImageSet
+    listener: Listener
+
+
+def _checked(settings: Settings, plan: Plan, listener: Listener) -> _Begun:
+    """The run of these settings.  InputError, with nothing changed, when it cannot be."""
     check(settings)
     images = training_images(settings, plan.data_root)
     if plan.extend and plan.run_dir is None:
@@ -166,101 +178,121 @@ def _begin(
         )
     if plan.compiled and plan.team.size > 1:
         raise InputError("--compile: goes with one process; leave out --devices, or --compile")
-    if plan.team.leads:
-        stack.enter_context(locked(path))
-        _prepare(path, settings, images, plan, listener)
-    return path, images
+    return _Begun(path, settings, images, listener)
 
 
-def _in_turns(runs: list[Generator[None, None, int]], plan: Plan) -> None:
-    """A step of each until all are done; then what broke one, or stopped them, is raised."""
-    failures: list[RunFailed] = []
+def _has_work(run: _Begun) -> bool:
+    found, _ = newest_checkpoint(run.path)
+    if found is None:
+        return True
+    facts = found.facts
+    return schedule.progress(run.settings.learning, facts["step"], facts["seconds"]) < 1
+
+
+def _in_turns(
+    steps: dict[Path, Generator[None, None, int]], runs: list[_Begun], plan: Plan
+) -> None:
+    """A step of each run until all are done; then what broke some, or stopped them, is raised."""
+    failures: list[str] = []
     signalled = 0
     try:
-        while runs:
-            for run in list(runs):
+        while steps:
+            for run in runs:
+                if run.path not in steps:
+                    continue
                 try:
-                    next(run)
+                    next(steps[run.path])
                 except StopIteration as end:
-                    runs.remove(run)
                     signalled = signalled or end.value
+                    del steps[run.path]
                 except RunFailed as error:
-                    runs.remove(run)
-                    failures.append(error)
+                    if len(runs) == 1:
+                        raise
+                    failures.append(f"{run.path}: {error}")
+                    run.listener.warn(failures[-1])
+                    del steps[run.path]
     finally:
-        for run in runs:
-            run.close()
+        for left in steps.values():
+            left.close()
     plan.team.wait()  # until the last checkpoint is written
     if signalled:
         raise Stopped(128 + signalled)
     if failures:
-        raise failures[0]
+        raise RunFailed("; ".join(failures))
 
 
-def _prepare(
-    path: Path, settings: Settings, images: ImageSet, plan: Plan, listener: Listener
-) -> None:
+def _prepare(run: _Begun, plan: Plan) -> None:
     """A folder with the record of these settings, whose newest checkpoint, if any, is whole."""
-    drop_drafts(path)
+    drop_drafts(run.path)
     if not plan.resume:
-        _set_aside(path, listener)
+        _set_aside(run.path, run.listener)
     extended: list[Any] = []
-    if (path / RECORD).exists():
-        extended = _check_record(path, settings, images, plan)
-    found, refused = newest_checkpoint(path)
+    if (run.path / RECORD).exists():
+        extended = _check_record(run.path, run.settings, run.images, plan)
+    found, refused = newest_checkpoint(run.path)
     for line in refused:
-        listener.warn(line)
+        run.listener.warn(line)
     if found is None and refused:
-        raise InputError(f"{path}: no checkpoint of it is whole; --no-resume starts again")
-    set_damaged_aside(path, found)
-    write_record(path, settings, images, extended)
+        raise InputError(f"{run.path}: no checkpoint of it is whole; --no-resume starts again")
+    set_damaged_aside(run.path, found)
+    write_record(run.path, run.settings, run.images, extended)
 
 
-def _train(
-    path: Path,
-    settings: Settings,
-    images: ImageSet,
-    plan: Plan,
-    listener: Listener,
-    caught: list[int],
-    together: int,
-) -> Generator[None, None, int]:
+def _train(run: _Begun, plan: Plan, caught: list[int], together: int) -> Generator[None, None, int]:
     """Yields after every step; returns the signal that ended it, or 0."""
-    trainer = Trainer(settings, images.images, images.index, plan.device, plan.team, plan.compiled)
-    found, _ = newest_checkpoint(path)
-    before: list[dict[str, Any]] = []
+    try:
+        return (yield from _trained(run, plan, caught, together))
+    except torch.OutOfMemoryError:
+        raise RunFailed(
+            "the device is out of memory; train fewer models at once, or --batch-size of fewer"
+        ) from None
+
+
+def _trained(
+    run: _Begun, plan: Plan, caught: list[int], together: int
+) -> Generator[None, None, int]:
+    images = run.images
+    trainer = Trainer(
+        run.settings, images.images, images.index, plan.device, plan.team, plan.compiled
+    )
+    facts: dict[str, Any] = {"models_together": together}
+    found, _ = newest_checkpoint(run.path)
     if found is not None:
-        before = found.facts.get("before", [])
+        facts["before"] = found.facts.get("before", [])
         if found.exported is None:
             trainer.restore(found.weights(), found.training(), found.facts)
         else:
             trainer.start_from(found.weights(), found.facts)
-            before = [*before, {name: found.facts[name] for name in OF_A_PART}]
-            listener.warn(
-                f"{path}: is an export at step {trainer.step}: goes on from its weights, with the "
-                "optimiser and the baseline as at the start"
-            )
+            part = {name: found.facts[name] for name in OF_A_PART if name in found.facts}
+            facts["before"] = [*facts["before"], part]
     trainer.together = together > 1
-    listener.started(path, trainer)
+    run.listener.started(run.path, trainer)
     try:
         if trainer.done < 1:
-            facts = {"models_together": together, "before": before}
-            return (yield from _loop(path, trainer, plan, listener, caught, facts))
+            if found is not None and found.exported is not None:
+                _say_anew(run, trainer.step)
+            return (yield from _loop(run, trainer, plan, caught, facts))
     finally:
-        listener.ended()
+        run.listener.ended()
     return 0
 
 
+def _say_anew(run: _Begun, step: int) -> None:
+    """An export goes on: its card is no longer that of the newest weights."""
+    card = run.path / CARD
+    if card.exists():
+        card.replace(run.path / f"export-{CARD}")
+    run.listener.warn(
+        f"{run.path}: is an export at step {step}: goes on from its weights, with the optimiser "
+        "and the baseline as at the start"
+    )
+
+
 def _loop(
-    path: Path,
-    trainer: Trainer,
-    plan: Plan,
-    listener: Listener,
-    caught: list[int],
-    facts: dict[str, Any],
+    run: _Begun, trainer: Trainer, plan: Plan, caught: list[int], facts: dict[str, Any]
 ) -> Generator[None, None, int]:
     """Steps, log, checkpoints with `facts`; a signal ends it after a checkpoint."""
-    team = plan.team
+    team, path, listener = plan.team, run.path, run.listener
     log = Log(path / LOG, trainer.step) if team.leads else None
     saved = time.monotonic()
     warned = False

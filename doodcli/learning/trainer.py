@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -369,8 +368,6 @@ class Trainer:
 
 def _compiled(model: DrawingModel) -> Parts:
     """The parts of a pass, each a graph of fused kernels."""
-    # The renderer keeps the basis of its curves; that it is computed anew in the graph is right.
-    warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
     return Parts(
         torch.compile(model.advance, fullgraph=True, dynamic=False),
         torch.compile(model.prior_terms, fullgraph=True, dynamic=False),

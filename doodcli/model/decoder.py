@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from doodcli.model.layout import place_image, place_points
 from doodcli.model.networks import head
-from doodcli.model.renderer import saturate, stroke_picture
+from doodcli.model.renderer import bernstein, saturate, stroke_picture
 
 if TYPE_CHECKING:
     from doodcli.settings import ModelSettings
@@ -22,9 +22,14 @@ that are there, and a black one has no gradient."""
 class SplineDecoder(nn.Module):
     """x_t = δR(l_t ⊙ s_t): a differentiable pen along a Bézier curve; nothing to learn."""
 
+    basis: Tensor
+
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
+        # A part of the model, which moves with it: a constant from the host would hold up a device.
+        basis = bernstein(settings.points, settings.curve_samples)
+        self.register_buffer("basis", basis, persistent=False)
 
     def forward(
         self, where: Tensor, part: Tensor, pen: Tensor, affine: Tensor | None = None
@@ -36,12 +41,12 @@ class SplineDecoder(nn.Module):
         """
         s = self.settings
         if s.place == "image":
-            picture = stroke_picture(part, pen, s.curve_samples, s.resolution)
+            picture = stroke_picture(part, pen, self.basis, s.resolution)
             return place_image(where, picture, affine)
         points = place_points(where, part)
         if affine is not None:
             points = points @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
-        return stroke_picture(points, pen, s.curve_samples, s.resolution)
+        return stroke_picture(points, pen, self.basis, s.resolution)
 
 
 class NeuralDecoder(nn.Module):

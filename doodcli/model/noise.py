@@ -117,7 +117,7 @@ def noise_for(
     """Noise for `samples` drawings of each image: shape `[samples, batch]`.
 
     `image` is the int64 index of each image in its data set, `[batch]`; `first` is the number of
-    the first sample (a tensor: int64 `[]`), so that samples can be made in chunks.
+    the first sample (a tensor: int64 `[]` or `[1]`), so that samples can be made in chunks.
     """
     sample = torch.arange(samples, device=image.device) + first
     return Noise(seed, image[None, :], sample[:, None], purpose)

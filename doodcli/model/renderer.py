@@ -17,17 +17,21 @@ FAINT = 1e-4  # a stroke whose largest pixel is below this lies off the canvas: 
 
 
 @functools.cache
-def _bernstein(points: int, samples: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    # No constant tensor in it: in a compiled graph that would be copied from the host each time.
-    time = torch.linspace(0, 1, samples, dtype=torch.float64, device=device)
-    most = points - 1
-    parts = [math.comb(most, k) * time**k * (1 - time) ** (most - k) for k in range(points)]
-    return torch.stack(parts, 1).to(dtype)
+def bernstein(points: int, samples: int) -> Tensor:
+    """What weighs control points at evenly spaced times: float64 `[samples, points]`."""
+    time = torch.linspace(0, 1, samples, dtype=torch.float64)[:, None]
+    power = torch.arange(points, dtype=torch.float64)
+    choose = torch.tensor([math.comb(points - 1, k) for k in range(points)], dtype=torch.float64)
+    return choose * time**power * (1 - time) ** (points - 1 - power)
 
 
-def bezier(points: Tensor, samples: int) -> Tensor:
-    """Points of Bézier curves at evenly spaced times: `[..., points, 2]` → `[..., samples, 2]`."""
-    return _bernstein(points.shape[-2], samples, points.device, points.dtype) @ points
+def bezier(points: Tensor, samples: int | Tensor) -> Tensor:
+    """Points of Bézier curves at evenly spaced times: `[..., points, 2]` → `[..., samples, 2]`.
+
+    `samples` is their number, or the :func:`bernstein` of them where that is at hand.
+    """
+    basis = bernstein(points.shape[-2], samples) if isinstance(samples, int) else samples
+    return basis.to(points) @ points
 
 
 def pixel_centres(resolution: int, like: Tensor) -> Tensor:
@@ -70,11 +74,11 @@ def saturate(picture: Tensor, slope: Tensor) -> Tensor:
     return 2 * torch.sigmoid(picture * steepness) - 1
 
 
-def stroke_picture(points: Tensor, pen: Tensor, samples: int, resolution: int) -> Tensor:
+def stroke_picture(points: Tensor, pen: Tensor, samples: int | Tensor, resolution: int) -> Tensor:
     """The rendered stroke x_t = δR(s̃_t), in [0, 1): tanh(normalised ink / slope).
 
-    `points` `[n, points, 2]` in canvas coordinates, `pen` `[n, 3]` → `[n, resolution,
-    resolution]`.
+    `points` `[n, points, 2]` in canvas coordinates, `pen` `[n, 3]`, `samples` as of :func:`bezier`
+    → `[n, resolution, resolution]`.
     """
     picture = normalise(ink(bezier(points, samples), pen[:, 0], resolution))
     return saturate(picture, pen[:, 1])

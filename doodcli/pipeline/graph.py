@@ -162,8 +162,8 @@ PROFILES = {
         },
         exports=True, two_way=True,
     ),
-    # On MNIST six strokes, which have the higher bound on validation images.  Models with codes
-    # were not tried at the preset's rate.
+    # On MNIST β = 2, which draws six strokes and has the higher bound on validation images.  Models
+    # with codes were not tried at the preset's rate.
     "paper": Profile(
         (
             *itertools.product(VARIANTS, ("mnist",)),
@@ -355,10 +355,10 @@ class Suite:
         def work() -> list[Path]:
             if not (self.may_train or self.trained(what)):
                 raise RunFailed(f"is not trained; {self.command(what)}")
-            # A model that came with the results needs no training, and none could go on.
+            # A model that came with the results needs no training; one that was cut would.
             run = (
                 self.run(what)
-                if self._is_exported(what)
+                if self._is_exported(what) and self.trained(what)
                 else train(settings, self.plan, self.listener)
             )
             path = self.out / f"run-{what.name}.json"

@@ -19,6 +19,7 @@ from doodcli.experiments.export import Exported, exported
 from doodcli.experiments.fits import recipe
 from doodcli.experiments.reconstruct import reconstruct
 from doodcli.learning.checkpoints import write_text
+from doodcli.learning.runs import CARD
 from doodcli.report.card import card
 from doodcli.report.cluster_figures import clusters_figure
 from doodcli.report.figures import (
@@ -219,7 +220,7 @@ def export_run(run: Run, study: Study, samples: int, out: Path) -> tuple[Exporte
     (held_out,) = study.sets(run)
     study.tell(f"exporting {run.name}, and measuring it on {held_out.name}, {held_out.part}")
     found = exported(run, out, held_out, samples, study.seed, study.device)
-    write_text(out / "README.md", card(found))
+    write_text(out / CARD, card(found))
     return found, sorted(path for path in out.rglob("*") if path.is_file())
 
 

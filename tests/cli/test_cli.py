@@ -96,6 +96,23 @@ def test_train_refuses_damaged_and_empty_data(capsys, tmp_path):
         refused(result, file.name)
 
 
+def test_several_models_and_sets_are_trained_at_once(capsys, tmp_path):
+    asked = ("train", "--dataset", "digits,scribbles", "--model", "dood,air", "--preset", "tiny")
+    dry = json.loads(dood(capsys, *asked, "--dry-run").out)
+    names = [(one["model"]["name"], one["data"]["dataset"]) for one in dry]
+    assert names == [(m, d) for m in ("dood", "air") for d in ("digits", "scribbles")]
+    asked = (*asked, "--steps", "2", "--device", "cpu", "--runs", tmp_path)
+    found = dood(capsys, *asked, "--json")
+    assert found.code == 0
+    runs = json.loads(found.out)
+    assert [(run["model"], run["source"]) for run in runs] == names
+    assert "air, scribbles: " in found.err
+    again = dood(capsys, *asked)
+    assert again.out.splitlines() == [run["path"] for run in runs]
+    refused(dood(capsys, *asked, "--run-dir", tmp_path / "one"), "several models", "--run-dir")
+    refused(dood(capsys, "train", "--dataset", ","), "--dataset", "is empty")
+
+
 @pytest.mark.parametrize("command", ["info", "reconstruct", "likelihood"])
 def test_a_folder_that_is_no_run_is_refused(capsys, tmp_path, command):
     refused(dood(capsys, command, tmp_path), str(tmp_path), "no run")

@@ -12,6 +12,7 @@ from doodcli.data.load import load_images
 from doodcli.errors import InputError, RunFailed
 from doodcli.experiments import export as experiment
 from doodcli.learning import runs as room
+from doodcli.learning.checkpoints import save_checkpoint
 from doodcli.learning.export import HALVED_FROM, export
 from doodcli.learning.runs import Run, open_run
 from doodcli.learning.train import Listener, Plan, train
@@ -55,15 +56,25 @@ def test_an_export_says_what_it_was_made_of(run, tmp_path):
     assert small.log().equals(run.log())
 
 
-def test_a_finished_export_is_left_as_it_is(run, tmp_path):
+@pytest.mark.parametrize("lacking", [[], ["models_together", "threads"]])
+def test_a_finished_export_is_left_as_it_is(run, tmp_path, lacking):
+    class Ear(Listener):
+        def warn(self, text):
+            raise AssertionError(text)
+
     runs = tmp_path / "runs"
     small = export(run, runs / run.name)
-    train(SETTINGS, Plan(runs))
+    # As of versions before those facts.
+    facts = {k: v for k, v in small.checkpoint.facts.items() if k not in lacking}
+    save_checkpoint(small.path, small.checkpoint.weights(), None, facts)
+    small = open_run(small.path)
+    train(SETTINGS, Plan(runs), Ear())
     assert open_run(small.path).provenance() == small.provenance()
 
 
 def test_a_run_goes_on_from_an_export(run, tmp_path):
     small = export(run, tmp_path / "small")
+    (small.path / "README.md").write_text("a card")
     step, seconds = (small.checkpoint.facts[name] for name in ("step", "seconds"))
     rows = len(small.log())
     longer = change(SETTINGS, {"learning.steps": step + 30})
@@ -82,6 +93,8 @@ def test_a_run_goes_on_from_an_export(run, tmp_path):
     assert f"is an export at step {step}" in heard[0]
     facts = found.checkpoint.facts
     assert (facts["step"], facts["finished"], facts.get("exported")) == (step + 30, True, None)
+    assert (small.path / "export-README.md").read_text() == "a card"
+    assert not (small.path / "README.md").exists()
     (before,) = facts["before"]
     assert (before["step"], before["seconds"]) == (step, seconds)
     assert facts["seconds"] > seconds
