@@ -59,8 +59,10 @@ def test_what_copies_is_seen_and_what_asks_fails() -> None:
     assert len(watch.found) == 1
 
 
-@pytest.mark.parametrize("model", VARIANTS)
-@pytest.mark.parametrize("changes", [{}, {"model.likelihood": "normal"}])
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [*((model, {}) for model in VARIANTS), ("dood", {"model.likelihood": "normal"})],
+)
 def test_a_pass_stays_on_its_device(model: str, changes: dict[str, str]) -> None:
     settings = change(preset("tiny", "digits", model), changes).model
     with FakeTensorMode(allow_non_fake_inputs=True):
