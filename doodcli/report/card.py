@@ -23,7 +23,7 @@ def card(found: Exported) -> str:
 
 A model of images of ink, {run.settings.model.resolution}×{run.settings.model.resolution}, that \
 draws them in at most {run.settings.model.strokes} parts. Use it wherever a run is asked for; the \
-weights are in half precision, and its training cannot go on.
+weights are in half precision, without the state of their training.
 
 | | |
 |---|---|
