@@ -40,13 +40,15 @@ class SplineDecoder(nn.Module):
         setting `place` says whether the layout moves the points, as in the text, or the picture.
         """
         s = self.settings
+        # A decoder that is made from this one may draw curves of another number of points.
+        samples = self.basis if part.shape[1] == s.points else s.curve_samples
         if s.place == "image":
-            picture = stroke_picture(part, pen, self.basis, s.resolution)
+            picture = stroke_picture(part, pen, samples, s.resolution)
             return place_image(where, picture, affine)
         points = place_points(where, part)
         if affine is not None:
             points = points @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
-        return stroke_picture(points, pen, self.basis, s.resolution)
+        return stroke_picture(points, pen, samples, s.resolution)
 
 
 class NeuralDecoder(nn.Module):
