@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from doodcli.data.load import ImageSet
+    from doodcli.learning.checkpoints import Checkpoint
     from doodcli.model.model import DrawingModel
     from doodcli.settings import Settings
 
@@ -147,8 +148,14 @@ def train_together(
                 _prepare(run, plan)
         plan.team.wait()  # until the folders are ready
         with _signals() as caught:
-            together = sum(map(_has_work, runs))
-            _in_turns({run.path: _train(run, plan, caught, together) for run in runs}, runs, plan)
+            # Looked at once: whether a checkpoint is whole takes reading all of it.
+            stands = [newest_checkpoint(run.path)[0] for run in runs]
+            together = sum(map(_has_work, runs, stands))
+            steps = {
+                run.path: _train(run, found, plan, caught, together)
+                for run, found in zip(runs, stands, strict=True)
+            }
+            _in_turns(steps, runs, plan)
     return [open_run(run.path) for run in runs]
 
 
@@ -181,8 +188,8 @@ def _checked(settings: Settings, plan: Plan, listener: Listener) -> _Begun:
     return _Begun(path, settings, images, listener)
 
 
-def _has_work(run: _Begun) -> bool:
-    found, _ = newest_checkpoint(run.path)
+def _has_work(run: _Begun, found: Checkpoint | None) -> bool:
+    """Whether a run that stands at `found` is not at its end."""
     if found is None:
         return True
     facts = found.facts
@@ -201,7 +208,7 @@ def _in_turns(
                 if run.path not in steps:
                     continue
                 try:
-                    next(steps[run.path])
+                    _take_step(steps[run.path])
                 except StopIteration as end:
                     signalled = signalled or end.value
                     del steps[run.path]
@@ -238,25 +245,25 @@ def _prepare(run: _Begun, plan: Plan) -> None:
     write_record(run.path, run.settings, run.images, extended)
 
 
-def _train(run: _Begun, plan: Plan, caught: list[int], together: int) -> Generator[None, None, int]:
-    """Yields after every step; returns the signal that ended it, or 0."""
+def _take_step(steps: Iterator[None]) -> None:
+    """The next step.  RunFailed where the device has no room for it."""
     try:
-        return (yield from _trained(run, plan, caught, together))
+        next(steps)
     except torch.OutOfMemoryError:
         raise RunFailed(
             "the device is out of memory; train fewer models at once, or --batch-size of fewer"
         ) from None
 
 
-def _trained(
-    run: _Begun, plan: Plan, caught: list[int], together: int
+def _train(
+    run: _Begun, found: Checkpoint | None, plan: Plan, caught: list[int], together: int
 ) -> Generator[None, None, int]:
+    """Goes on from `found`; yields after every step, and returns the signal that ended it, or 0."""
     images = run.images
     trainer = Trainer(
         run.settings, images.images, images.index, plan.device, plan.team, plan.compiled
     )
     facts: dict[str, Any] = {"models_together": together}
-    found, _ = newest_checkpoint(run.path)
     if found is not None:
         facts["before"] = found.facts.get("before", [])
         if found.exported is None:

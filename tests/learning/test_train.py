@@ -281,6 +281,15 @@ def test_where_one_breaks_the_others_go_on(tmp_path):
     assert finished == {0: False, 1: True}
 
 
+def test_a_device_without_room_is_told_in_a_line(tmp_path, monkeypatch):
+    def full(one):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Trainer, "_one_step", full)
+    with pytest.raises(RunFailed, match="out of memory; train fewer models"):
+        train(tiny(), Plan(tmp_path))
+
+
 def test_a_signal_saves_all(tmp_path):
     class Impatient(Listener):
         sent = False
