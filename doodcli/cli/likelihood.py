@@ -14,6 +14,10 @@ def likelihood(
     runs: options.Runs,
     dataset: Annotated[str, typer.Option(help="Data sets, with commas between.")] = "mnist",
     samples: Annotated[int, typer.Option(min=1, help="Posterior samples an image.")] = 200,
+    refine: Annotated[
+        int,
+        typer.Option(min=0, help="Also fit each image a posterior of its own, by so many steps."),
+    ] = 0,
     limit: options.Limit = None,
     part: options.Part = "test",
     transpose: options.Transpose = False,
@@ -27,19 +31,24 @@ def likelihood(
 ) -> None:
     """Lower bounds of log p(x) in nats an image, beside the `blank` page's.
 
-    The blank row draws nothing: per-pixel median and scale of the run's training images.
+    The blank row draws nothing: per-pixel median and scale of the run's training images.  With
+    --refine a row of tighter bounds follows that of the amortised posterior.
     """
     names = options.commas(dataset, "--dataset")
     if dry_run:
         options.print_json({"runs": options.commas(runs, "RUNS"), "datasets": names,
-                            "samples": samples, "limit": limit})  # fmt: skip
+                            "samples": samples, "refine": refine, "limit": limit})  # fmt: skip
         return
     from doodcli.pipeline.studies import likelihoods
     from doodcli.report.tables import write_csv
 
     study = options.Target(part, data_root, limit, seed, transpose).study(names, device, quiet)
     table = likelihoods(
-        options.open_runs(runs), study, lambda run: options.source_of(run, data_root), samples
+        options.open_runs(runs),
+        study,
+        lambda run: options.source_of(run, data_root),
+        samples,
+        refine,
     )
     if out is not None:
         write_csv(table, out / "likelihood.csv")
@@ -47,5 +56,6 @@ def likelihood(
         options.print_json(table.to_dict("records"))
     else:
         columns = ["model", "source", "target", "remark", "kind", "images", "samples"]
+        columns += ["refine_steps"] * (refine > 0)
         numbers = [name for name in map(str, table) if name.endswith(("_nats", "_se"))]
         options.print_table(table[[*columns, *numbers, "mean_abs_error", "mean_strokes"]])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from doodcli.errors import RunFailed
-from doodcli.experiments.likelihood import row_of_run
+from doodcli.experiments.likelihood import Effort, row_of_run
 from doodcli.learning.export import export
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def exported(
     """
     small = export(run, folder)
     rows = [
-        row_of_run(which, which.model(device), held_out, samples, seed) for which in (run, small)
+        row_of_run(which, which.model(device), held_out, Effort(samples, seed=seed))
+        for which in (run, small)
     ]
     found = Exported(small, pd.DataFrame(rows))
     if not found.lost <= MOST_LOST:

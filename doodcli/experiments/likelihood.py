@@ -1,4 +1,4 @@
-"""Log marginal likelihood by importance weighting (IWAE, Burda et al. 2015; Section 3.1)."""
+"""Log marginal likelihoods of runs and of the page on which nothing is drawn (Section 3.1)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from doodcli.devices import device_name
+from doodcli.experiments import semi_amortised
+from doodcli.experiments.importance import ROWS, Estimate, Weighed, bounds
 from doodcli.model.canvas import LIKELIHOODS, Likelihood
 from doodcli.model.model import as_input
 from doodcli.model.noise import noise_for
@@ -25,30 +27,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised when the same settings would give other numbers."""
 
-ROWS = {"cpu": 2048, "cuda": 16_384}
-"""Drawings that are made at once, by the kind of device: bounds the memory, changes nothing but
-rounding."""
 
-
-class Estimate(NamedTuple):
-    """Per image, `[n]`."""
-
-    iwae: Tensor
-    """nats, a lower bound of log p(x)"""
-    elbo: Tensor
-    """nats, the mean log weight"""
-    strokes: Tensor
-    """mean over samples"""
-    error: Tensor
-    """mean absolute error of a pixel, mean over samples"""
-
-
-def iwae(log_weight: Tensor) -> Tensor:
-    """log of the mean weight, stably: `[samples, batch]` → `[batch]`, in nats."""
-    return torch.logsumexp(log_weight, 0) - math.log(len(log_weight))
-
-
-@torch.no_grad()
 def estimate(
     model: DrawingModel, images: Tensor, index: Tensor, samples: int, seed: int = 0
 ) -> Estimate:
@@ -58,39 +37,47 @@ def estimate(
     samples that are made at a time.
     """
     device = model.scale.device
-    rows = ROWS.get(device.type, ROWS["cpu"])
-    at_once = max(1, rows // samples)
-    most = min(samples, rows)
-    parts = []
-    for some, which in zip(images.split(at_once), index.split(at_once), strict=True):
-        targets, names = as_input(some.to(device)), which.to(device)
-        chunks = []
-        for first in range(0, samples, most):
-            count = min(most, samples - first)
-            scored = model.score(targets, noise_for(names, count, seed, first=first))
-            canvas = scored.canvas.unflatten(0, (count, len(targets)))
-            error = (targets - canvas).abs().mean((-2, -1))
-            chunks.append(torch.stack([scored.log_weight, scored.drawing.stroke_count, error]))
-        weight, strokes, error = torch.cat(chunks, 1)
-        parts.append(torch.stack([iwae(weight), weight.mean(0), strokes.mean(0), error.mean(0)]))
-    return Estimate(*torch.cat(parts, 1).cpu())
+
+    def weigh(rows: slice, first: int, count: int) -> Weighed:
+        targets = as_input(images[rows].to(device))
+        scored = model.score(targets, noise_for(index[rows].to(device), count, seed, first=first))
+        canvas = scored.canvas.unflatten(0, (count, len(targets)))
+        error = (targets - canvas).abs().mean((-2, -1))
+        return Weighed(scored.log_weight, scored.drawing.stroke_count, error)
+
+    return bounds(weigh, len(images), samples, device.type)
+
+
+class Effort(NamedTuple):
+    """How tight a bound is to be."""
+
+    samples: int = 200
+    """of an image's posterior"""
+    refine: int = 0
+    """gradient steps by which each image gets a posterior of its own; 0: the amortised one"""
+    seed: int = 0
 
 
 def likelihoods(
-    run: Run, source: ImageSet, targets: list[ImageSet], samples: int, seed: int, device: str
+    run: Run, source: ImageSet, targets: list[ImageSet], effort: Effort, device: str
 ) -> pd.DataFrame:
-    """Two rows a target: what `run` gives to it, and the blank page of its `source`."""
+    """Rows of each target: what `run` gives to it, and the blank page of its `source`.
+
+    With steps of refinement another row stands beside that of the amortised posterior.
+    """
     model = run.model(device)
     page = BlankPage.fitted(source, run.settings.model)
     rows = []
     for target in targets:
-        rows.append(row_of_run(run, model, target, samples, seed))
+        for steps in dict.fromkeys((0, effort.refine)):
+            rows.append(row_of_run(run, model, target, effort._replace(refine=steps)))
         rows.append(page.row(target))
-    return pd.DataFrame(rows).astype({"samples": "Int64", "images": "Int64", "steps": "Int64"})
+    whole = ("samples", "images", "steps", "refine_steps")
+    return pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64"))
 
 
 def row_of_run(
-    run: Run, model: DrawingModel, target: ImageSet, samples: int, seed: int
+    run: Run, model: DrawingModel, target: ImageSet, effort: Effort
 ) -> dict[str, object]:
     """What a run gives to a target, with everything that made the number.
 
@@ -98,13 +85,19 @@ def row_of_run(
     their own, so that nobody compares them with bounds.
     """
     began = time.monotonic()
-    found = estimate(model, target.images, target.index, samples, seed)
+    samples, steps, seed = effort
+    found = (
+        semi_amortised.estimate(model, target.images, target.index, samples, seed, steps)
+        if steps
+        else estimate(model, target.images, target.index, samples, seed)
+    )
     bound = run.settings.model.pen != "amortised"
     numbers = {**_numbers(found.iwae, model.scale.numel()), "elbo_nats": found.elbo.mean().item()}
     return {
         **run.provenance(),
         **_of_target(target),
         "samples": samples,
+        "refine_steps": steps,
         "evaluation_seed": seed,
         "kind": "bound" if bound else "not a bound",
         **{name if bound else f"leaky_{name}": value for name, value in numbers.items()},

@@ -60,7 +60,8 @@ def quality(
             transpose=settings.data.transpose, limit=sizes.limit, seed=seed,
         )  # fmt: skip
         source = training_images(settings, plan.data_root)
-        found = likelihood.row_of_run(run, run.model(plan.device), target, sizes.samples, seed)
+        effort = likelihood.Effort(sizes.samples, seed=seed)
+        found = likelihood.row_of_run(run, run.model(plan.device), target, effort)
         blank = likelihood.BlankPage.fitted(source, settings.model).row(target)
         facts = run.checkpoint.facts
         rows.append(

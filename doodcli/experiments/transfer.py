@@ -71,6 +71,39 @@ def against_paper(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def amortisation_gap(amortised: pd.DataFrame, refined: pd.DataFrame) -> pd.DataFrame:
+    """What posteriors of each image's own gain, cell by cell, beside the paper's Fig. 4.
+
+    Both tables have the same cells, one row per model, source, target and seed.  `gap` is refined
+    less amortised, `difference` refined less the paper's; `otherwise_alike` says whether the
+    posterior is the only thing that is not as in the paper (see :func:`against_paper`), `why_not`
+    what else is not.  The paper's own posterior is amortised.
+    """
+    keys = ["model", "source", "target"]
+    steps = refined.groupby(keys, sort=False).refine_steps.first().reset_index()
+    numbers = {"iwae_nats": "amortised_nats", "mean_abs_error": "amortised_error"}
+    before = summary(amortised)[[*keys, *numbers]].rename(columns=numbers)
+    found = summary(refined).merge(before, on=keys).merge(steps, on=keys)
+    beside = against_paper(refined)
+    if len(beside):
+        beside = beside[beside.figure == "Fig. 4"]
+    beside = beside.reindex(columns=[*keys, "paper_nats", "difference", "above_paper",
+                                     "like_for_like", "why_not"])  # fmt: skip
+    found = found.merge(beside, on=keys, how="left")
+    return pd.DataFrame(
+        {
+            **{name: found[name] for name in keys},
+            "amortised_nats": found.amortised_nats, "refined_nats": found.iwae_nats,
+            "se": found.se, "gap": found.iwae_nats - found.amortised_nats,
+            "amortised_error": found.amortised_error, "refined_error": found.mean_abs_error,
+            "paper_nats": found.paper_nats, "difference": found.difference,
+            "above_paper": found.above_paper, "otherwise_alike": found.like_for_like,
+            "why_not": found.why_not,
+            **{name: found[name] for name in ("seeds", "images", "samples", "refine_steps")},
+        }
+    )  # fmt: skip
+
+
 def _cells(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return frame.to_dict("records")  # type: ignore[return-value]
 

@@ -28,6 +28,10 @@ FILES = {
 """Files without which a task is not done; of another task NAME this is NAME.csv."""
 
 
+CELLS = {"cell": "of Fig. 4", "refine": "with refined posteriors"}
+"""Tasks of which there is one for each run and target, and what they are."""
+
+
 class Expected(NamedTuple):
     """What should be there; without a profile, nothing is."""
 
@@ -91,17 +95,23 @@ def gaps(folder: Folder, expected: Expected) -> list[Gap]:
             waiting[owner].append(task)
     for owner, tasks in waiting.items():
         names = [f"train-{owner}"] if owner in untrained else []
-        cells = [task for task in tasks if task.startswith("cell-")]
-        names += [f"cell-{owner}-*"] if len(cells) > 1 else cells
-        names += [task for task in tasks if task not in cells]
+        counts = []
+        rest = tasks
+        for kind, of in CELLS.items():
+            cells = [task for task in tasks if task.startswith(f"{kind}-")]
+            rest = [task for task in rest if task not in cells]
+            names += [f"{kind}-{owner}-*"] if len(cells) > 1 else cells
+            counts += [f"{len(cells)} cell{'s' * (len(cells) != 1)} {of}"] if cells else []
+        names += rest
         if names:
-            what = f"{len(cells)} cell{'s' * (len(cells) != 1)} of Fig. 4" if cells else ""
+            what = ", ".join(counts)
             found.append(Gap(what, ", ".join(names), expected.command(",".join(names))))
     return found
 
 
 def _is_of(task: str, run: str) -> bool:
-    return task in (f"train-{run}", f"export-{run}") or task.startswith(f"cell-{run}-")
+    whole = task in (f"train-{run}", f"export-{run}")
+    return whole or task.startswith(tuple(f"{kind}-{run}-" for kind in CELLS))
 
 
 def _is_done(task: str, folder: Folder) -> bool:
@@ -111,6 +121,8 @@ def _is_done(task: str, folder: Folder) -> bool:
     if kind == "export":
         facts = folder.json(f"run-{rest}.json") or {}
         return folder.has(f"weights/{facts.get('run')}/run.json")
+    if kind == "refine":
+        return folder.has(f"{grid.REFINED}/{rest}.csv")
     if kind in ("cell", "blank"):
         return folder.has(f"cells/{rest if kind == 'cell' else task}.csv")
     return all(folder.has(name) and name not in folder.broken for name in _files(task))

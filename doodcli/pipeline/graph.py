@@ -22,6 +22,7 @@ from doodcli.pipeline import (
     classification,
     fidelity,
     grid,
+    refined,
     reporting,
     representation,
     tracing,
@@ -116,6 +117,9 @@ class Profile:
     changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     """of the preset's settings, as in --set, by patterns of model-dataset.  The weights of models
     say it to the keys of tasks, which are made of the rest"""
+    refine: int = field(default=0, repr=False)
+    """steps by which the images of a cell get posteriors of their own; 0: no such cells.  The keys
+    of those cells say it"""
     exports: bool = False
     """keep the models with the results, in half precision"""
     episodes: str = "official"
@@ -134,10 +138,11 @@ PROFILES = {
         episodes="scribbles", episode_limit=1,
         one_shot=("parse.count=1", "parse.candidates=2", "parse.refine_steps=2", "token.steps=2",
                   "token.coarse_steps=1"),
+        refine=2,
     ),
     "smoke": Profile(
         (("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200,
-        episodes="scribbles", episode_limit=4,
+        episodes="scribbles", episode_limit=4, refine=10,
     ),
     # Its models were trained before smaller encoders, batches of 64 and, on QuickDraw, shorter
     # strokes, which learn more in the same time.  Each learns from at least as many images as DooD;
@@ -171,7 +176,7 @@ PROFILES = {
         ),
         paper.SETS, PAPER_PROTOCOL["samples"], 300,
         changes={"dood*-mnist": ("learning.beta=2",), "air*": ("learning.lr=0.001",)},
-        exports=True, two_way=True,
+        refine=400, exports=True, two_way=True,
     ),
 }  # fmt: skip
 
@@ -291,6 +296,7 @@ class Suite:
             *classification.tasks(self),
             *fidelity.tasks(self),
             *grid.tasks(self),
+            *refined.tasks(self),
         ]
         every = [*self.training_tasks(), *exports, *experiments, *more]
         return [*every, *reporting.tasks(self, every)]

@@ -10,7 +10,7 @@ import pandas as pd
 from doodcli.data.load import load_images
 from doodcli.data.registry import DATA_SETS, short
 from doodcli.errors import RunFailed
-from doodcli.experiments import likelihood, transfer
+from doodcli.experiments import likelihood, semi_amortised, transfer
 from doodcli.experiments.reconstruct import reconstruct
 from doodcli.learning.train import training_images
 from doodcli.pipeline.engine import LEDGER, Ledger, Size, Task
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 PICTURES = 3
 """Reconstructions inside a cell of the picture."""
 
+REFINED = "refined"
+"""Folder of the cells whose images have posteriors of their own."""
+
 WHOLE = ("seed", "steps", "training_images", "samples", "evaluation_seed")
 """Columns of whole numbers that a blank row lacks."""
 
@@ -40,7 +43,7 @@ VERSION = 1
 def tasks(suite: Suite) -> list[Task]:
     """Every cell of the suite's trainings and targets, and the tables and pictures of them."""
     names = targets(suite.profile.targets)
-    cells = [_cell(suite, what, target) for what in suite.trainings for target in names]
+    cells = [cell(suite, what, target) for what in suite.trainings for target in names]
     # One blank page a source, in the likelihood of the first model that learns from it.
     first: dict[str, Training] = {}
     for what in suite.trainings:
@@ -82,9 +85,16 @@ def _command(suite: Suite, what: Training, target: str) -> str:
     )
 
 
-def _cell(suite: Suite, what: Training, target: str) -> Task:
-    """What one run gives to one target: a CSV file of one row."""
+def cell(suite: Suite, what: Training, target: str, refine: int = 0) -> Task:
+    """What one run gives to one target: a CSV file of one row.
+
+    `refine` are the steps by which each image gets a posterior of its own.
+    """
+    kind = "refine" if refine else "cell"
     profile, path = suite.profile, _file(suite, what.name, target)
+    effort = likelihood.Effort(profile.samples, refine, suite.seed)
+    if refine:
+        path = suite.out / REFINED / path.name
 
     def images(run: Run) -> ImageSet:
         return target_images(suite, target, run.settings.model.resolution, profile.limit)
@@ -97,19 +107,19 @@ def _cell(suite: Suite, what: Training, target: str) -> Task:
             "target": [target, images(run).fingerprint, profile.limit],
             "samples": profile.samples,
             "seed": suite.seed,
+            **({"refine": [semi_amortised.VERSION, refine]} if refine else {}),
         }
 
     def work() -> list[Path]:
         run = suite.run(what)
-        found = likelihood.row_of_run(
-            run, run.model(suite.plan.device), images(run), profile.samples, suite.seed
-        )
+        found = likelihood.row_of_run(run, run.model(suite.plan.device), images(run), effort)
         write_csv(pd.DataFrame([{**found, **_marks(run, found, target)}]), path)
         return [path]
 
-    name = f"cell-{what.name}-{short(target)}"
-    size = Size(f"cell-{what.model}", _count(suite, target) * profile.samples)
-    return Task(name, key, work, _command(suite, what, target), (what.task,), size=size)
+    name = f"{kind}-{what.name}-{short(target)}"
+    size = Size(f"{kind}-{what.model}", _count(suite, target) * (refine or profile.samples))
+    command = _command(suite, what, target) + (f" --refine {refine}" if refine else "")
+    return Task(name, key, work, command, (what.task,), size=size)
 
 
 def _count(suite: Suite, target: str) -> int:

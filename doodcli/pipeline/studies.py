@@ -202,16 +202,15 @@ def _written(table: pd.DataFrame, figure: Figure, stem: Path) -> list[Path]:
 
 
 def likelihoods(
-    runs: list[Run], study: Study, source: Callable[[Run], ImageSet], samples: int
+    runs: list[Run], study: Study, source: Callable[[Run], ImageSet], samples: int, refine: int = 0
 ) -> pd.DataFrame:
     """IWAE bounds of every run on every set, and the blank page of each `source`, once."""
     parts = []
     for run in runs:
         study.tell(f"{run.name} on {', '.join(study.names)}: {samples} samples an image")
+        effort = likelihood.Effort(samples, refine, study.seed)
         sets = study.sets(run)
-        parts.append(
-            likelihood.likelihoods(run, source(run), sets, samples, study.seed, study.device)
-        )
+        parts.append(likelihood.likelihoods(run, source(run), sets, effort, study.device))
     return pd.concat(parts, ignore_index=True).drop_duplicates(SAME)
 
 
