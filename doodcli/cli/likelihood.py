@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from doodcli.cli import options
+from doodcli.errors import InputError
 
 
 def likelihood(
@@ -17,6 +18,10 @@ def likelihood(
     refine: Annotated[
         int,
         typer.Option(min=0, help="Also fit each image a posterior of its own, by so many steps."),
+    ] = 0,
+    scale_images: Annotated[
+        int,
+        typer.Option(min=0, help="Also learn the scales anew, on so many training images."),
     ] = 0,
     limit: options.Limit = None,
     part: options.Part = "test",
@@ -32,13 +37,18 @@ def likelihood(
     """Lower bounds of log p(x) in nats an image, beside the `blank` page's.
 
     The blank row draws nothing: per-pixel median and scale of the run's training images.  With
-    --refine a row of tighter bounds follows that of the amortised posterior.
+    --refine a row of tighter bounds follows that of the amortised posterior, and with
+    --scale-images one whose model has scales that suit them.
     """
+    if scale_images and not refine:
+        raise InputError("--scale-images: are for posteriors of their own; give --refine too")
     names = options.commas(dataset, "--dataset")
     if dry_run:
         options.print_json({"runs": options.commas(runs, "RUNS"), "datasets": names,
-                            "samples": samples, "refine": refine, "limit": limit})  # fmt: skip
+                            "samples": samples, "refine": refine, "scale_images": scale_images,
+                            "limit": limit})  # fmt: skip
         return
+    from doodcli.experiments.likelihood import Effort
     from doodcli.pipeline.studies import likelihoods
     from doodcli.report.tables import write_csv
 
@@ -47,8 +57,7 @@ def likelihood(
         options.open_runs(runs),
         study,
         lambda run: options.source_of(run, data_root),
-        samples,
-        refine,
+        Effort(samples, refine, scale_images, seed),
     )
     if out is not None:
         write_csv(table, out / "likelihood.csv")
@@ -56,6 +65,6 @@ def likelihood(
         options.print_json(table.to_dict("records"))
     else:
         columns = ["model", "source", "target", "remark", "kind", "images", "samples"]
-        columns += ["refine_steps"] * (refine > 0)
+        columns += ["refine_steps"] * (refine > 0) + ["scale_images"] * (scale_images > 0)
         numbers = [name for name in map(str, table) if name.endswith(("_nats", "_se"))]
         options.print_table(table[[*columns, *numbers, "mean_abs_error", "mean_strokes"]])

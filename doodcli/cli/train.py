@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,7 +101,11 @@ def train(
     from doodcli.learning.train import Plan, Stopped, train_together
 
     if devices > 1 and not is_worker():
-        sys.exit(launch(devices, sys.argv[1:]))
+        code = launch(devices, sys.argv[1:])
+        # The rendezvous leaves threads and a store behind, and taking the interpreter down around
+        # them has ended in an abort: everything is written, so the process ends here.
+        sys.stderr.flush()
+        os._exit(code)
     try:
         with gathered(options.device(device)) as (team, mine):
             if compiled:

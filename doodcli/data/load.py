@@ -3,9 +3,10 @@
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Self
 
 import joblib
 import numpy as np
@@ -56,6 +57,15 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def some(self, limit: int, seed: int) -> Self:
+        """A random subset of so many, as `limit` of :func:`load_images` has it."""
+        kept = torch.from_numpy(_limited(np.arange(len(self)), limit, seed))
+        alphabets = None if self.alphabets is None else self.alphabets[kept]
+        return replace(
+            self, images=self.images[kept], labels=self.labels[kept], index=self.index[kept],
+            alphabets=alphabets,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ class Effort(NamedTuple):
     """of an image's posterior"""
     refine: int = 0
     """gradient steps by which each image gets a posterior of its own; 0: the amortised one"""
+    scale_images: int = 0
+    """training images from whose own posteriors the likelihood's scales are learned anew"""
     seed: int = 0
 
 
@@ -63,17 +65,28 @@ def likelihoods(
 ) -> pd.DataFrame:
     """Rows of each target: what `run` gives to it, and the blank page of its `source`.
 
-    With steps of refinement another row stands beside that of the amortised posterior.
+    With steps of refinement a row of refined posteriors stands beside that of the amortised one,
+    and with images for the scales another.
     """
-    model = run.model(device)
+    efforts = {effort._replace(refine=0, scale_images=0): run.model(device)}
+    if effort.refine:
+        efforts[effort._replace(scale_images=0)] = run.model(device)
+    if effort.scale_images:
+        model = efforts[effort] = run.model(device)
+        model.scale.copy_(learned_scale(model, source, effort))
     page = BlankPage.fitted(source, run.settings.model)
     rows = []
     for target in targets:
-        for steps in dict.fromkeys((0, effort.refine)):
-            rows.append(row_of_run(run, model, target, effort._replace(refine=steps)))
+        rows += [row_of_run(run, model, target, one) for one, model in efforts.items()]
         rows.append(page.row(target))
-    whole = ("samples", "images", "steps", "refine_steps")
+    whole = ("samples", "images", "steps", "refine_steps", "scale_images")
     return pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64"))
+
+
+def learned_scale(model: DrawingModel, source: ImageSet, effort: Effort) -> Tensor:
+    """Scales `[R, R]` for posteriors of an image's own, learned on some training images."""
+    some = source.some(effort.scale_images, effort.seed)
+    return semi_amortised.learned_scale(model, some.images, some.index, effort.refine, effort.seed)
 
 
 def row_of_run(
@@ -85,7 +98,7 @@ def row_of_run(
     their own, so that nobody compares them with bounds.
     """
     began = time.monotonic()
-    samples, steps, seed = effort
+    samples, steps, scale_images, seed = effort
     found = (
         semi_amortised.estimate(model, target.images, target.index, samples, seed, steps)
         if steps
@@ -98,6 +111,7 @@ def row_of_run(
         **_of_target(target),
         "samples": samples,
         "refine_steps": steps,
+        "scale_images": scale_images,
         "evaluation_seed": seed,
         "kind": "bound" if bound else "not a bound",
         **{name if bound else f"leaky_{name}": value for name, value in numbers.items()},

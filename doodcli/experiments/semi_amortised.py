@@ -41,6 +41,9 @@ RATE, DEVIATION = 0.04, 0.003
 rates of .02, .04 and .08 and deviations of .001 to .015 as good as any on validation images of
 KMNIST; with .05, hundreds of steps go by before the ELBO is where the parse was."""
 
+SCALE_SAMPLES = 4
+"""Drawings of a training image from which the scales are learned."""
+
 FITTING, PEN_FITTING, DRAWING, PEN_DRAWING = 5, 6, 7, 8
 """Purposes of noise (see noise.py): the bound's samples are not those that were climbed on."""
 
@@ -167,3 +170,24 @@ class Proposal(NamedTuple):
         log_joint = self.model.log_prior(drawing) + self.model.log_likelihood(targets, canvas)
         error = (targets - canvas).abs().mean((-2, -1))
         return Weighed(log_joint - log_q, drawing.stroke_count, error)
+
+
+def learned_scale(
+    model: DrawingModel, images: Tensor, index: Tensor, steps: int, seed: int = 0
+) -> Tensor:
+    """The scale of each pixel, `[R, R]`, that is best for such posteriors of training images.
+
+    The model learned its scales in closed form from the errors of amortised drawings, and they are
+    as wide as those were: where a drawing is closer than they expect, it is worth little more.
+    This is that closed form once more, over `SCALE_SAMPLES` drawings of each image's own posterior.
+    """
+    moments = []
+    for some, which in zip(images.split(IMAGES), index.split(IMAGES), strict=True):
+        targets = as_input(some.to(model.scale.device))
+        names = which.to(targets.device)
+        own = fit(model, targets, names, steps, seed)
+        with torch.no_grad():
+            noise = noise_for(names, SCALE_SAMPLES, seed)
+            apart = targets - model.render(own.sample(model, noise, (DRAWING, PEN_DRAWING))[0])
+            moments.append(model.likelihood.moment(apart).mean(0))
+    return model.likelihood.best_scale(torch.cat(moments).mean(0), model.settings.scale_floor)

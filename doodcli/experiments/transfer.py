@@ -71,37 +71,38 @@ def against_paper(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def amortisation_gap(amortised: pd.DataFrame, refined: pd.DataFrame) -> pd.DataFrame:
+def amortisation_gap(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """What posteriors of each image's own gain, cell by cell, beside the paper's Fig. 4.
 
-    Both tables have the same cells, one row per model, source, target and seed.  `gap` is refined
-    less amortised, `difference` refined less the paper's; `otherwise_alike` says whether the
-    posterior is the only thing that is not as in the paper (see :func:`against_paper`), `why_not`
-    what else is not.  The paper's own posterior is amortised.
+    `tables` have a row per model, source, target and seed each, by the name of the posterior; the
+    first is the amortised one's.  Of the cells that another one has too there is a row for each.
+    `gained` is over the first; `otherwise_alike` says whether the posterior is all that is not as
+    in the paper, whose own is amortised, and `why_not` what else is not (:func:`against_paper`).
     """
     keys = ["model", "source", "target"]
-    steps = refined.groupby(keys, sort=False).refine_steps.first().reset_index()
-    numbers = {"iwae_nats": "amortised_nats", "mean_abs_error": "amortised_error"}
-    before = summary(amortised)[[*keys, *numbers]].rename(columns=numbers)
-    found = summary(refined).merge(before, on=keys).merge(steps, on=keys)
-    beside = against_paper(refined)
-    if len(beside):
-        beside = beside[beside.figure == "Fig. 4"]
-    beside = beside.reindex(columns=[*keys, "paper_nats", "difference", "above_paper",
-                                     "like_for_like", "why_not"])  # fmt: skip
-    found = found.merge(beside, on=keys, how="left")
-    return pd.DataFrame(
-        {
-            **{name: found[name] for name in keys},
-            "amortised_nats": found.amortised_nats, "refined_nats": found.iwae_nats,
-            "se": found.se, "gap": found.iwae_nats - found.amortised_nats,
-            "amortised_error": found.amortised_error, "refined_error": found.mean_abs_error,
-            "paper_nats": found.paper_nats, "difference": found.difference,
-            "above_paper": found.above_paper, "otherwise_alike": found.like_for_like,
-            "why_not": found.why_not,
-            **{name: found[name] for name in ("seeds", "images", "samples", "refine_steps")},
-        }
-    )  # fmt: skip
+    first = next(iter(tables))
+    refined = [summary(table) for name, table in tables.items() if name != first]
+    wanted = pd.concat(refined)[keys].drop_duplicates()
+    before = summary(tables[first])[[*keys, "iwae_nats"]].rename(columns={"iwae_nats": "before"})
+    parts = []
+    for name, table in tables.items():
+        beside = against_paper(table)
+        if len(beside):
+            beside = beside[beside.figure == "Fig. 4"]
+        theirs = ["paper_nats", "difference", "above_paper", "like_for_like", "why_not"]
+        beside = beside.reindex(columns=[*keys, *theirs])
+        found = wanted.merge(summary(table), on=keys).merge(before, on=keys, how="left")
+        found = found.merge(beside, on=keys, how="left").assign(posterior=name)
+        found["gained"] = found.iwae_nats - found.before
+        parts.append(found.rename(columns={"like_for_like": "otherwise_alike"}))
+    columns = [
+        *keys, "posterior", "iwae_nats", "std", "se", "gained", "mean_abs_error", "mean_strokes",
+        "paper_nats", "difference", "above_paper", "otherwise_alike", "why_not",
+        "seeds", "images", "samples",
+    ]  # fmt: skip
+    every = pd.concat(parts, ignore_index=True)[columns]
+    order = every.groupby(keys, sort=False).ngroup().sort_values(kind="stable").index
+    return every.loc[order].reset_index(drop=True)
 
 
 def _cells(frame: pd.DataFrame) -> list[dict[str, Any]]:

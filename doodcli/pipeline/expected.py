@@ -28,7 +28,11 @@ FILES = {
 """Files without which a task is not done; of another task NAME this is NAME.csv."""
 
 
-CELLS = {"cell": "of Fig. 4", "refine": "with refined posteriors"}
+CELLS = {
+    grid.AMORTISED: "of Fig. 4",
+    grid.REFINED: "with refined posteriors",
+    grid.SCALED: "with refined posteriors and scales",
+}
 """Tasks of which there is one for each run and target, and what they are."""
 
 
@@ -110,7 +114,7 @@ def gaps(folder: Folder, expected: Expected) -> list[Gap]:
 
 
 def _is_of(task: str, run: str) -> bool:
-    whole = task in (f"train-{run}", f"export-{run}")
+    whole = task in (f"train-{run}", f"export-{run}", f"scale-{run}")
     return whole or task.startswith(tuple(f"{kind}-{run}-" for kind in CELLS))
 
 
@@ -121,10 +125,10 @@ def _is_done(task: str, folder: Folder) -> bool:
     if kind == "export":
         facts = folder.json(f"run-{rest}.json") or {}
         return folder.has(f"weights/{facts.get('run')}/run.json")
-    if kind == "refine":
-        return folder.has(f"{grid.REFINED}/{rest}.csv")
-    if kind in ("cell", "blank"):
-        return folder.has(f"cells/{rest if kind == 'cell' else task}.csv")
+    if kind == "blank":
+        return folder.has(f"cells/{task}.csv")
+    if kind in (*grid.FOLDERS, "scale"):
+        return folder.has(f"{grid.FOLDERS.get(kind, grid.FOLDERS[grid.SCALED])}/{rest}.csv")
     return all(folder.has(name) and name not in folder.broken for name in _files(task))
 
 

@@ -120,6 +120,8 @@ class Profile:
     refine: int = field(default=0, repr=False)
     """steps by which the images of a cell get posteriors of their own; 0: no such cells.  The keys
     of those cells say it"""
+    scale_images: int = field(default=0, repr=False)
+    """training images on which the likelihood's scales are learned anew for such posteriors"""
     exports: bool = False
     """keep the models with the results, in half precision"""
     episodes: str = "official"
@@ -138,11 +140,11 @@ PROFILES = {
         episodes="scribbles", episode_limit=1,
         one_shot=("parse.count=1", "parse.candidates=2", "parse.refine_steps=2", "token.steps=2",
                   "token.coarse_steps=1"),
-        refine=2,
+        refine=2, scale_images=4,
     ),
     "smoke": Profile(
         (("dood", "digits"), ("dood", "scribbles")), OFFLINE_SETS, 50, 200,
-        episodes="scribbles", episode_limit=4, refine=10,
+        episodes="scribbles", episode_limit=4, refine=10, scale_images=50,
     ),
     # Its models were trained before smaller encoders, batches of 64 and, on QuickDraw, shorter
     # strokes, which learn more in the same time.  Each learns from at least as many images as DooD;
@@ -176,7 +178,7 @@ PROFILES = {
         ),
         paper.SETS, PAPER_PROTOCOL["samples"], 300,
         changes={"dood*-mnist": ("learning.beta=2",), "air*": ("learning.lr=0.001",)},
-        refine=400, exports=True, two_way=True,
+        refine=200, scale_images=256, exports=True, two_way=True,
     ),
 }  # fmt: skip
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+import torch
 
 from doodcli.data.load import load_images
 from doodcli.data.registry import DATA_SETS, short
@@ -30,8 +32,11 @@ if TYPE_CHECKING:
 PICTURES = 3
 """Reconstructions inside a cell of the picture."""
 
-REFINED = "refined"
-"""Folder of the cells whose images have posteriors of their own."""
+AMORTISED, REFINED, SCALED = "cell", "refine", "rescale"
+FOLDERS = {AMORTISED: "cells", REFINED: "refined", SCALED: "rescaled"}
+"""Kinds of cells, as the names of their tasks begin, and where they are: with the amortised
+posterior; with posteriors of each image's own; with those, and scales that were learned with such.
+"""
 
 WHOLE = ("seed", "steps", "training_images", "samples", "evaluation_seed")
 """Columns of whole numbers that a blank row lacks."""
@@ -70,8 +75,8 @@ def target_images(suite: Suite, target: str, resolution: int, limit: int | None)
     )  # fmt: skip
 
 
-def _file(suite: Suite, name: str, target: str) -> Path:
-    return suite.out / "cells" / f"{name}-{short(target)}.csv"
+def _file(suite: Suite, name: str, target: str, kind: str = AMORTISED) -> Path:
+    return suite.out / FOLDERS[kind] / f"{name}-{short(target)}.csv"
 
 
 def _command(suite: Suite, what: Training, target: str) -> str:
@@ -85,16 +90,14 @@ def _command(suite: Suite, what: Training, target: str) -> str:
     )
 
 
-def cell(suite: Suite, what: Training, target: str, refine: int = 0) -> Task:
+def cell(suite: Suite, what: Training, target: str, kind: str = AMORTISED) -> Task:
     """What one run gives to one target: a CSV file of one row.
 
-    `refine` are the steps by which each image gets a posterior of its own.
+    `kind` says with which posteriors: a key of `FOLDERS`.
     """
-    kind = "refine" if refine else "cell"
-    profile, path = suite.profile, _file(suite, what.name, target)
-    effort = likelihood.Effort(profile.samples, refine, suite.seed)
-    if refine:
-        path = suite.out / REFINED / path.name
+    profile, path = suite.profile, _file(suite, what.name, target, kind)
+    effort = efforts(suite)[kind]
+    scale = scale_file(suite, what)
 
     def images(run: Run) -> ImageSet:
         return target_images(suite, target, run.settings.model.resolution, profile.limit)
@@ -107,19 +110,40 @@ def cell(suite: Suite, what: Training, target: str, refine: int = 0) -> Task:
             "target": [target, images(run).fingerprint, profile.limit],
             "samples": profile.samples,
             "seed": suite.seed,
-            **({"refine": [semi_amortised.VERSION, refine]} if refine else {}),
+            **({"refine": [semi_amortised.VERSION, effort.refine]} if effort.refine else {}),
+            **({"scale": scale.read_text("utf-8")} if effort.scale_images else {}),
         }
 
     def work() -> list[Path]:
         run = suite.run(what)
-        found = likelihood.row_of_run(run, run.model(suite.plan.device), images(run), effort)
+        model = run.model(suite.plan.device)
+        if effort.scale_images:
+            model.scale.copy_(torch.from_numpy(np.loadtxt(scale, delimiter=",", ndmin=2)))
+        found = likelihood.row_of_run(run, model, images(run), effort)
         write_csv(pd.DataFrame([{**found, **_marks(run, found, target)}]), path)
         return [path]
 
     name = f"{kind}-{what.name}-{short(target)}"
-    size = Size(f"{kind}-{what.model}", _count(suite, target) * (refine or profile.samples))
-    command = _command(suite, what, target) + (f" --refine {refine}" if refine else "")
-    return Task(name, key, work, command, (what.task,), size=size)
+    work_of_image = effort.refine or profile.samples
+    size = Size(f"{kind}-{what.model}", _count(suite, target) * work_of_image)
+    command = _command(suite, what, target)
+    command += f" --refine {effort.refine}" if effort.refine else ""
+    command += f" --scale-images {effort.scale_images}" if effort.scale_images else ""
+    needs = (what.task, *([f"scale-{what.name}"] if effort.scale_images else []))
+    return Task(name, key, work, command, needs, size=size)
+
+
+def efforts(suite: Suite) -> dict[str, likelihood.Effort]:
+    """How tight the bounds of each kind of cell are."""
+    amortised = likelihood.Effort(suite.profile.samples, seed=suite.seed)
+    refined = amortised._replace(refine=suite.profile.refine)
+    scaled = refined._replace(scale_images=suite.profile.scale_images)
+    return dict(zip(FOLDERS, (amortised, refined, scaled), strict=True))
+
+
+def scale_file(suite: Suite, what: Training) -> Path:
+    """The scales of a run that were learned anew, a row of numbers for each of pixels."""
+    return suite.out / FOLDERS[SCALED] / f"{what.name}.csv"
 
 
 def _count(suite: Suite, target: str) -> int:

@@ -202,13 +202,12 @@ def _written(table: pd.DataFrame, figure: Figure, stem: Path) -> list[Path]:
 
 
 def likelihoods(
-    runs: list[Run], study: Study, source: Callable[[Run], ImageSet], samples: int, refine: int = 0
+    runs: list[Run], study: Study, source: Callable[[Run], ImageSet], effort: likelihood.Effort
 ) -> pd.DataFrame:
     """IWAE bounds of every run on every set, and the blank page of each `source`, once."""
     parts = []
     for run in runs:
-        study.tell(f"{run.name} on {', '.join(study.names)}: {samples} samples an image")
-        effort = likelihood.Effort(samples, refine, study.seed)
+        study.tell(f"{run.name} on {', '.join(study.names)}: {effort.samples} samples an image")
         sets = study.sets(run)
         parts.append(likelihood.likelihoods(run, source(run), sets, effort, study.device))
     return pd.concat(parts, ignore_index=True).drop_duplicates(SAME)

@@ -476,10 +476,10 @@ def test_a_grid_with_gaps_has_its_tables_and_pictures(capsys, papers, root, tmp_
     grid = papers[0].copy(tmp_path / "grid")
     measure = likelihood.row_of_run
 
-    def some(run, model, target, samples, seed):
+    def some(run, model, target, effort):
         if (run.record["data"]["name"], target.name) == ("omniglot", "mnist"):
             raise RunFailed("no luck")
-        return measure(run, model, target, samples, seed)
+        return measure(run, model, target, effort)
 
     monkeypatch.setattr(likelihood, "row_of_run", some)
     sets = ["--sources", "mnist,omniglot", "--targets", "mnist,omniglot"]

@@ -9,7 +9,7 @@ import torch
 from torch.distributions import Normal
 
 from doodcli.data.load import load_images
-from doodcli.experiments import likelihood
+from doodcli.experiments import importance, likelihood
 from doodcli.model.model import DrawingModel
 from doodcli.settings import ModelSettings, change, preset
 
@@ -29,7 +29,7 @@ def test_elbo_is_below_iwae_is_below_the_exact_value():
     means, errors = [], []
     for samples in (1, 5, 50, 500):
         weight, exact = toy_log_weights(samples, 4000)
-        bound = likelihood.iwae(weight)
+        bound = importance.iwae(weight)
         means.append(bound.mean().item())
         errors.append(bound.std().item() / math.sqrt(len(bound)))
         if samples == 1:
@@ -54,7 +54,7 @@ def images():
 
 def test_chunks_of_rows_change_rounding_only(model, images, monkeypatch):
     whole = likelihood.estimate(model, images.images, images.index, 12, seed=3)
-    monkeypatch.setattr(likelihood, "ROWS", {"cpu": 7})
+    monkeypatch.setattr(importance, "ROWS", {"cpu": 7})
     parts = likelihood.estimate(model, images.images, images.index, 12, seed=3)
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-2)

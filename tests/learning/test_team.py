@@ -76,12 +76,14 @@ def test_a_team_that_is_stopped_goes_on_where_it_was(tmp_path):
     with subprocess.Popen(
         command(tmp_path, "--devices", "2", *long), stderr=subprocess.PIPE, text=True
     ) as process:
-        for _ in range(600):
-            if list(tmp_path.glob("*/checkpoint-*")):
-                break
+        end = time.monotonic() + 180
+        while not list(tmp_path.glob("*/checkpoint-*")):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < end, "no checkpoint in 180 s"
             time.sleep(0.1)
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(60) == 143
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 143, said
     (path,) = tmp_path.glob("dood-*")
     step = open_run(path).checkpoint.facts["step"]
     assert 0 < step < 400

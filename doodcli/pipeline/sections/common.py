@@ -23,6 +23,10 @@ TRANSFER_COLUMNS = [
 BESIDE_COLUMNS = [
     "figure", "model", "source", "target", "difference", "above_paper", "like_for_like", "why_not",
 ]  # fmt: skip
+GAP_COLUMNS = [
+    "model", "source", "target", "posterior", "iwae_nats", "std", "se", "seeds", "gained",
+    "mean_abs_error", "paper_nats", "difference", "otherwise_alike", "why_not", "samples", "images",
+]  # fmt: skip
 CLAIM_COLUMNS = ["model", "claim", "where", "paper", "value", "against", "se", "holds"]
 STROKE_CLAIM_COLUMNS = [
     "run", "model", "source", "claim", "paper", "measure", "value", "limit", "holds",

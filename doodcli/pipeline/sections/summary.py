@@ -13,6 +13,7 @@ from doodcli.pipeline.sections.common import (
     CLUSTER_COLUMNS,
     CLUSTERS,
     COUNT_COLUMNS,
+    GAP_COLUMNS,
     ONESHOT_COLUMNS,
     STROKE_CLAIM_COLUMNS,
     TRANSFER_COLUMNS,
@@ -47,7 +48,8 @@ def lead(of: Sources) -> str:
 def tiles(of: Sources, missing: list[Gap]) -> list[Tile]:
     """The headline: each number with what stands beside it."""
     makers: list[Callable[[Sources], Tile | None]] = [
-        _tile_own, _tile_paper, _tile_rival, _tile_oneshot, _tile_strokes, _tile_silhouette,
+        _tile_own, _tile_paper, _tile_refined, _tile_rival, _tile_oneshot, _tile_strokes,
+        _tile_silhouette,
     ]  # fmt: skip
     tiles = [tile for make in makers if (tile := make(of)) is not None]
     if of.expected.commands:
@@ -92,6 +94,25 @@ def _tile_paper(of: Sources) -> Tile | None:
         f"{int(alike.above_paper.sum())} of {len(alike)}",
         "cells of Fig. 4 in which dood passes the paper's, of those that compare like for like",
         f"From {signed(apart.min())} to {signed(apart.max())} nats",
+    )
+
+
+def _tile_refined(of: Sources) -> Tile | None:
+    gaps = of.folder.table("amortisation_gap.csv", GAP_COLUMNS)
+    if gaps is None:
+        return None
+    alike = gaps[(gaps.model == "dood") & (gaps.otherwise_alike.astype(str) == "True")]
+    counts = [
+        f"{int((part.difference > 0).sum())} of {len(part)} {posterior}"
+        for posterior, part in alike.groupby("posterior", sort=False)
+    ]
+    refined = alike[alike.gained > 0]
+    if refined.empty:
+        return None
+    return Tile(
+        f"up to {signed(refined.gained.max())}",
+        "nats in such cells by a posterior of each image's own",
+        f"Past the paper's: {', '.join(counts)}",
     )
 
 

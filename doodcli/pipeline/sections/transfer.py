@@ -10,6 +10,7 @@ from doodcli.experiments import transfer
 from doodcli.pipeline.sections.common import (
     BESIDE_COLUMNS,
     CLAIM_COLUMNS,
+    GAP_COLUMNS,
     TRANSFER_COLUMNS,
     Sources,
     kind,
@@ -18,10 +19,12 @@ from doodcli.pipeline.sections.common import (
     verdict,
 )
 from doodcli.report import paper
-from doodcli.report.document import FAINT, MISSING, NOTHING, Cell, Group, Section, Table
+from doodcli.report.document import FAINT, MISSING, NOTHING, Cell, Facts, Group, Section, Table
 from doodcli.report.numbers import around, facts, number, signed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from doodcli.report.document import Part
 
 
@@ -52,6 +55,7 @@ def transfers(of: Sources) -> Section:
         parts.append(squares.of_source(source, models))
     for model in dict.fromkeys(model for model, _ in others):
         parts += _pictures_of_square(of, model, table)
+    parts += _amortisation_gaps(of)
     claims = of.folder.table("transfer_claims.csv", CLAIM_COLUMNS)
     if claims is not None:
         parts.append(_transfer_claims(claims))
@@ -181,11 +185,7 @@ class Squares(NamedTuple):
         if chosen.empty:
             return NOTHING
         row = chosen.iloc[0]
-        note = 0
-        if not row.like_for_like:
-            if row.why_not not in notes:
-                notes.append(str(row.why_not))
-            note = notes.index(row.why_not) + 1
+        note = 0 if row.like_for_like else _note(row.why_not, notes)
         return Cell(signed(row.difference), kind(model, row.difference), note)
 
     def _blank(self, source: str) -> list[list[Cell]]:
@@ -204,6 +204,74 @@ class Squares(NamedTuple):
 
     def _no_page(self) -> Cell:
         return MISSING if self.of.expected.profile else NOTHING
+
+
+def _note(text: str, notes: list[str]) -> int:
+    """The number of a note, which is added where it is new."""
+    if text not in notes:
+        notes.append(text)
+    return notes.index(text) + 1
+
+
+def _amortisation_gaps(of: Sources) -> list[Part]:
+    """What posteriors of each image's own gain, a table a model."""
+    table = of.folder.table("amortisation_gap.csv", GAP_COLUMNS)
+    if table is None:
+        known = "refined" in of.expected.commands
+        return [of.expected.gap("the amortisation gap", "refined", of.folder)] if known else []
+    return [
+        _gaps_of_model(of, str(model), part) for model, part in table.groupby("model", sort=False)
+    ]
+
+
+def _gaps_of_model(of: Sources, model: str, table: pd.DataFrame) -> Table:
+    targets = list(dict.fromkeys([*of.expected.targets, *table.target]))
+    notes: list[str] = []
+    groups = [
+        Group(f"trained on {source}", _gap_rows(part, targets, notes))
+        for source, part in table.groupby("source", sort=False)
+    ]
+    caption = (
+        f"{model}: the same images with the posterior as one pass of the recognition network has "
+        "it (amortised); with a posterior of each image's own, fitted to its ELBO (refined), which "
+        "bounds the log p(x) of the same model more tightly; and with the likelihood's scales "
+        f"learned anew on such posteriors of training images. IWAE with {table.samples.iloc[0]} "
+        "samples. The paper's posterior is amortised, so no difference of a refined one is like "
+        "for like; a numbered one is otherwise unlike too."
+    )
+    raw = of.folder.table("refined.csv", TRANSFER_COLUMNS)
+    how = Facts([]) if raw is None else facts(raw[raw.model == model])
+    files = [name for name in ("amortisation_gap.csv", "refined.csv") if of.folder.has(name)]
+    return Table(
+        f"amortisation-gap-{model}", caption, ["nats an image", *targets], groups, notes, files, how
+    )
+
+
+def _gap_rows(part: pd.DataFrame, targets: list[str], notes: list[str]) -> list[list[Cell]]:
+    """The cells of one run, with each posterior."""
+
+    def less_theirs(row: Any) -> Cell:
+        if pd.isna(row.difference):
+            return NOTHING
+        note = 0 if row.otherwise_alike else _note(row.why_not, notes)
+        return Cell(signed(row.difference), kind(row.model, row.difference), note)
+
+    lines: list[list[Cell]] = []
+    for posterior, cells in part.groupby("posterior", sort=False):
+        mine = {row.target: row for row in rows_of(cells)}
+        texts: dict[str, Callable[[Any], Cell]] = {
+            str(posterior): lambda row: Cell(
+                around(row.iwae_nats, row.std if row.seeds > 1 else row.se)
+            ),
+            "less the paper's": less_theirs,
+            "error of a pixel": lambda row: Cell(number(row.mean_abs_error, 3), FAINT),
+        }
+        lines += [
+            [Cell(label), *(text(mine[t]) if t in mine else NOTHING for t in targets)]
+            for label, text in texts.items()
+            if label != "less the paper's" or cells.paper_nats.notna().any()
+        ]
+    return lines
 
 
 def _transfer_claims(claims: pd.DataFrame) -> Table:
