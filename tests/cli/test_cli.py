@@ -187,6 +187,23 @@ def test_likelihood_stands_beside_the_blank_page(capsys, run, tmp_path):
     assert (tmp_path / "likelihood.csv").exists()
 
 
+def test_likelihood_with_posteriors_of_each_images_own(capsys, run):
+    same = ["likelihood", run, "--dataset", "digits", "--samples", 3, "--limit", 8, "--device",
+            "cpu", "--quiet"]  # fmt: skip
+    amortised, refined, scaled, blank = json.loads(
+        dood(capsys, *same, "--refine", 4, "--scale-images", 5, "--json").out
+    )
+    assert [row["refine_steps"] for row in (amortised, refined, scaled)] == [0, 4, 4]
+    assert [row["scale_images"] for row in (amortised, refined, scaled)] == [0, 0, 5]
+    assert blank["refine_steps"] is None
+    assert refined["weights"] == amortised["weights"]
+    assert refined["elbo_nats"] > amortised["elbo_nats"]
+    alone = json.loads(dood(capsys, *same, "--json").out)
+    assert alone[0]["iwae_nats"] == amortised["iwae_nats"]
+    assert "refine_steps" in dood(capsys, *same, "--refine", 1).out.splitlines()[0]
+    refused(dood(capsys, *same, "--scale-images", 5), "--scale-images", "--refine")
+
+
 def test_a_pen_read_off_the_target_never_shares_a_column_with_bounds(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = dood(capsys, "train", "--dataset", "digits", "--preset", "tiny", "--pen", "amortised",

@@ -92,6 +92,9 @@ def test_a_limit_is_the_same_sorted_subset_and_part_of_a_larger_one(tmp_path: Pa
     assert set(large.index.tolist()) <= set(load_images(path).index.tolist())
     assert not load_images(path, limit=7, seed=1).index.equal(small.index)
     assert len(load_images(path, limit=10_000)) == 90
+    some = load_images(path, resolution=10).some(7, seed=0)
+    assert all(getattr(some, name).equal(getattr(small, name)) for name in ("index", "labels"))
+    assert some.images.equal(small.images)
 
 
 def test_images_are_resized_with_antialiased_bilinear(tmp_path: Path) -> None:

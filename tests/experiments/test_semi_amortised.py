@@ -113,3 +113,30 @@ def test_codes_have_posteriors_of_their_own_too(images):
         for steps in (1, 30)
     )
     assert many.elbo.mean() > few.elbo.mean() + 10
+
+
+def test_scales_are_the_mean_errors_of_such_posteriors(images):
+    model = built()
+    scale = semi_amortised.learned_scale(model, images.images, images.index, 2, seed=5)
+    targets = as_input(images.images)
+    own = fit(model, targets, images.index, 2, seed=5)
+    with torch.no_grad():
+        noise = noise_for(images.index, semi_amortised.SCALE_SAMPLES, 5)
+        canvas = model.render(own.sample(model, noise, (DRAWING, PEN_DRAWING))[0])
+    expected = (targets - canvas).abs().mean((0, 1)).clamp_min(model.settings.scale_floor)
+    torch.testing.assert_close(scale, expected)
+    assert scale.min() == model.settings.scale_floor
+    assert scale.max() > 5 * model.settings.scale_floor
+
+
+def test_rows_of_a_run_are_of_three_posteriors(run):
+    source, target = load_images("digits", "train"), load_images("digits", "test", limit=6)
+    table = likelihood.likelihoods(run, source, [target], Effort(10, 4, 20), "cpu")
+    rows = table[table.model == "dood"]
+    assert list(zip(rows.refine_steps, rows.scale_images, strict=True)) == [(0, 0), (4, 0), (4, 20)]
+    assert rows.iwae_nats.nunique() == 3
+    model = run.model("cpu")
+    some = load_images("digits", "train", limit=20)
+    model.scale.copy_(semi_amortised.learned_scale(model, some.images, some.index, 4))
+    again = semi_amortised.estimate(model, target.images, target.index, 10, 0, 4)
+    assert again.iwae.mean().item() == pytest.approx(rows.iwae_nats.iloc[2], abs=1e-2)

@@ -77,6 +77,34 @@ def test_models_sources_and_targets_are_kept_apart():
     assert transfer.summary(table(*rows)).iwae_nats.tolist() == list(range(12))
 
 
+def test_refined_cells_stand_below_their_amortised_ones():
+    amortised = table(
+        cell("dood", "kmnist", "mnist", 5800.0), cell("dood", "kmnist", "emnist", 5400.0),
+        cell("dood", "mnist", "mnist", 7100.0), cell("dood", "digits", "digits", 1.0),
+        blank("mnist", "mnist"),
+    )  # fmt: skip
+    refined = table(
+        cell("dood", "digits", "digits", 3.0), cell("dood", "kmnist", "emnist", 5500.0),
+        cell("dood", "kmnist", "mnist", 6300.0),
+    )  # fmt: skip
+    scaled = table(cell("dood", "kmnist", "mnist", 6400.0))
+    gaps = transfer.amortisation_gap({"amortised": amortised, "refined": refined, "best": scaled})
+    shown = [*gaps[["source", "target", "posterior"]].itertuples(index=False, name=None)]
+    assert shown == [
+        ("digits", "digits", "amortised"), ("digits", "digits", "refined"),
+        ("kmnist", "emnist", "amortised"), ("kmnist", "emnist", "refined"),
+        ("kmnist", "mnist", "amortised"), ("kmnist", "mnist", "refined"),
+        ("kmnist", "mnist", "best"),
+    ]  # fmt: skip
+    assert gaps.gained.tolist() == [0, 2, 0, 100, 0, 500, 600]
+    theirs = paper.TRANSFER["dood"]["kmnist"]["mnist"][0]
+    assert gaps.difference.tolist()[4:] == pytest.approx([n - theirs for n in (5800, 6300, 6400)])
+    assert gaps.above_paper.tolist()[4:] == [False, True, True]
+    assert gaps.otherwise_alike.tolist()[2:] == [False, False, True, True, True]
+    assert "EMNIST upright" in gaps.why_not[2]
+    assert gaps.paper_nats.isna().tolist()[:2] == [True, True]
+
+
 # -------------------------------------------------------------------- the paper's numbers
 
 
