@@ -87,7 +87,7 @@ def refine(
 
     Adam climbs log p(x | z) in unconstrained coordinates: log p(z), which is small beside it and
     needs the networks at every step, decides in the end.  A parse whose log p(x, z) did not grow
-    stays as it was.
+    stays as it was, and so does a pen that is no latent.
     """
     if not settings.refine_steps:
         return drawing
@@ -100,13 +100,14 @@ def refine(
             layout=model.interval.constrain(layout), strokes=strokes, pen=PEN.constrain(pen)
         )
 
-    optimiser = torch.optim.Adam(parts, betas=MEMORY)
+    moving = parts if model.settings.pen == "latent" else parts[:2]
+    optimiser = torch.optim.Adam(moving, betas=MEMORY)
     for step in range(settings.refine_steps):
         left = math.cos(math.pi / 2 * step / settings.refine_steps)
         optimiser.param_groups[0]["lr"] = settings.refine_rate * left
         optimiser.zero_grad()
         loss = -model.log_likelihood(images, model.render(present())).sum()
-        loss.backward(inputs=parts)
+        loss.backward(inputs=moving)
         optimiser.step()
     with torch.no_grad():
         refined = present().map(torch.Tensor.detach)

@@ -24,6 +24,8 @@ from doodcli.model.model import as_input
 from doodcli.model.noise import Draw, Noise, noise_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from doodcli.model.model import DrawingModel
 
 VERSION = 1
@@ -37,9 +39,9 @@ CANDIDATES, PARSE_RATE = 20, 0.03
 for its parse."""
 
 RATE, DEVIATION = 0.04, 0.003
-"""Adam's rate for a posterior at first, falling to 0, and the deviations with which it starts.  Of
-rates of .02, .04 and .08 and deviations of .001 to .015 as good as any on validation images of
-KMNIST; with .05, hundreds of steps go by before the ELBO is where the parse was."""
+"""Adam's rate for a posterior at first, falling to 0, and the deviations with which it starts.  On
+validation images of KMNIST there was little between rates of .02, .04 and .08 and deviations of
+.001 to .015; with .05, a hundred steps go by before the ELBO is where the parse was."""
 
 SCALE_SAMPLES = 4
 """Drawings of a training image from which the scales are learned."""
@@ -134,16 +136,10 @@ def estimate(
     model: DrawingModel, images: Tensor, index: Tensor, samples: int, seed: int, steps: int
 ) -> Estimate:
     """As :func:`doodcli.experiments.likelihood.estimate`, by posteriors of so many steps."""
-    parts = []
-    for some, which in zip(images.split(IMAGES), index.split(IMAGES), strict=True):
-        targets = as_input(some.to(model.scale.device))
-        names = which.to(targets.device)
-        own = fit(model, targets, names, steps, seed)
-        parts.append(
-            bounds(
-                Proposal(model, targets, names, own, seed), len(some), samples, targets.device.type
-            )
-        )
+    parts = [
+        bounds(one, len(one.targets), samples, one.targets.device.type)
+        for one in _proposals(model, images, index, steps, seed)
+    ]
     return Estimate(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
@@ -159,17 +155,31 @@ class Proposal(NamedTuple):
     def __call__(self, rows: slice, first: int, count: int) -> Weighed:
         """Samples number `first` to `first + count` of some of the images."""
         targets = self.targets[rows]
+        drawing, log_q, canvas = self.drawn(rows, first, count)
+        # log_joint would draw it again.
+        log_joint = self.model.log_prior(drawing) + self.model.log_likelihood(targets, canvas)
+        error = (targets - canvas).abs().mean((-2, -1))
+        return Weighed(log_joint - log_q, drawing.stroke_count, error)
+
+    def drawn(self, rows: slice, first: int, count: int) -> tuple[Drawing, Tensor, Tensor]:
+        """Those samples, their log q, and their canvases `[count, n, R, R]`."""
         own = OwnPosterior(
             self.own.parse.map(lambda part: part[rows]),
             *(Gaussian(*(part[rows] for part in q)) for q in (self.own.marks, self.own.pen)),
         )
         noise = noise_for(self.names[rows], count, self.seed, first=first)
         drawing, log_q = own.sample(self.model, noise, (DRAWING, PEN_DRAWING))
-        canvas = self.model.render(drawing)
-        # log_joint would draw it again.
-        log_joint = self.model.log_prior(drawing) + self.model.log_likelihood(targets, canvas)
-        error = (targets - canvas).abs().mean((-2, -1))
-        return Weighed(log_joint - log_q, drawing.stroke_count, error)
+        return drawing, log_q, self.model.render(drawing)
+
+
+def _proposals(
+    model: DrawingModel, images: Tensor, index: Tensor, steps: int, seed: int
+) -> Iterator[Proposal]:
+    """Posteriors of images uint8 or in [0, 1], some at a time."""
+    for some, which in zip(images.split(IMAGES), index.split(IMAGES), strict=True):
+        targets = as_input(some.to(model.scale.device))
+        names = which.to(targets.device)
+        yield Proposal(model, targets, names, fit(model, targets, names, steps, seed), seed)
 
 
 def learned_scale(
@@ -182,12 +192,8 @@ def learned_scale(
     This is that closed form once more, over `SCALE_SAMPLES` drawings of each image's own posterior.
     """
     moments = []
-    for some, which in zip(images.split(IMAGES), index.split(IMAGES), strict=True):
-        targets = as_input(some.to(model.scale.device))
-        names = which.to(targets.device)
-        own = fit(model, targets, names, steps, seed)
+    for one in _proposals(model, images, index, steps, seed):
         with torch.no_grad():
-            noise = noise_for(names, SCALE_SAMPLES, seed)
-            apart = targets - model.render(own.sample(model, noise, (DRAWING, PEN_DRAWING))[0])
-            moments.append(model.likelihood.moment(apart).mean(0))
+            _, _, canvas = one.drawn(slice(None), 0, SCALE_SAMPLES)
+            moments.append(model.likelihood.moment(one.targets - canvas).mean(0))
     return model.likelihood.best_scale(torch.cat(moments).mean(0), model.settings.scale_floor)
