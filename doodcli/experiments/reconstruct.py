@@ -8,7 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from doodcli.experiments import semi_amortised
 from doodcli.model.model import as_input
+from doodcli.model.noise import noise_for
 
 if TYPE_CHECKING:
     from doodcli.data.load import ImageSet
@@ -37,11 +39,20 @@ class Reconstruction(NamedTuple):
 
 
 @torch.no_grad()
-def reconstruct(run: Run, images: ImageSet, seed: int, device: str) -> Reconstruction:
-    """One parse of each image, as the posterior draws it."""
+def reconstruct(
+    run: Run, images: ImageSet, seed: int, device: str, refine: int = 0
+) -> Reconstruction:
+    """One parse of each image, as the posterior draws it.
+
+    With steps of refinement that is a posterior of the image's own.
+    """
     model = run.model(device)
-    targets = as_input(images.images.to(device))
-    drawings, log_q = model.infer(targets, 1, seed, images.index.to(device))
+    targets, index = as_input(images.images.to(device)), images.index.to(device)
+    if refine:
+        own = semi_amortised.fit(model, targets, index, refine, seed)
+        drawings, log_q = own.sample(model, noise_for(index, 1, seed), semi_amortised.DRAWING)
+    else:
+        drawings, log_q = model.infer(targets, 1, seed, index)
     drawing = drawings.map(lambda part: part[0])
     most = run.settings.model.strokes
     canvases = torch.stack([model.render(drawing, upto=step + 1) for step in range(most)])
@@ -57,12 +68,14 @@ def reconstruct(run: Run, images: ImageSet, seed: int, device: str) -> Reconstru
             "log_likelihood_nats": model.log_likelihood(targets, canvases[-1]).tolist(),
             elbo: (model.log_joint(targets, drawings) - log_q)[0].tolist(),
             "fingerprint": images.fingerprint,
+            "refine_steps": refine,
             "evaluation_seed": seed,
         }
     )
     strokes = strokes_alone(model, drawing)
+    how = ", refined" if refine else ""
     return Reconstruction(
-        label(run), title(images), targets, drawing, canvases, strokes, table
+        label(run) + how, title(images), targets, drawing, canvases, strokes, table
     )  # fmt: skip
 
 

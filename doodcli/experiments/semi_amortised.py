@@ -46,8 +46,9 @@ validation images of KMNIST there was little between rates of .02, .04 and .08 a
 SCALE_SAMPLES = 4
 """Drawings of a training image from which the scales are learned."""
 
-FITTING, PEN_FITTING, DRAWING, PEN_DRAWING = 5, 6, 7, 8
-"""Purposes of noise (see noise.py): the bound's samples are not those that were climbed on."""
+FITTING, DRAWING = (5, 6), (7, 8)
+"""Purposes of the noise of marks and of pens (see noise.py): the bound's samples are not those that
+were climbed on."""
 
 
 class OwnPosterior(NamedTuple):
@@ -90,6 +91,7 @@ class OwnPosterior(NamedTuple):
         ), log_q
 
 
+@torch.enable_grad()
 def fit(
     model: DrawingModel, images: Tensor, index: Tensor, steps: int, seed: int = 0
 ) -> OwnPosterior:
@@ -118,9 +120,7 @@ def fit(
     moving = [*means[latent], *scales[latent]]
     adam = torch.optim.Adam(moving, betas=(0.9, 0.99))
     for step in range(steps):
-        drawing, log_q = present().sample(
-            model, noise_for(index, 1, seed, first=step), (FITTING, PEN_FITTING)
-        )
+        drawing, log_q = present().sample(model, noise_for(index, 1, seed, first=step), FITTING)
         elbo = model.log_joint(images, drawing) - log_q
         # Of the posterior alone: the model's weights get no gradients.
         gradients = torch.autograd.grad(-elbo.sum(), moving)
@@ -168,7 +168,7 @@ class Proposal(NamedTuple):
             *(Gaussian(*(part[rows] for part in q)) for q in (self.own.marks, self.own.pen)),
         )
         noise = noise_for(self.names[rows], count, self.seed, first=first)
-        drawing, log_q = own.sample(self.model, noise, (DRAWING, PEN_DRAWING))
+        drawing, log_q = own.sample(self.model, noise, DRAWING)
         return drawing, log_q, self.model.render(drawing)
 
 

@@ -67,12 +67,20 @@ class Study(NamedTuple):
         return [self.load(run, name) for name in self.names]
 
 
-def reconstructions(runs: list[Run], study: Study, out: Path) -> tuple[pd.DataFrame, list[Path]]:
-    """Step-by-step drawings (Figs. 1 and 3): `reconstruct.*`; of several runs also `compare.*`."""
+def reconstructions(
+    runs: list[Run], study: Study, out: Path, refine: int = 0
+) -> tuple[pd.DataFrame, list[Path]]:
+    """Step-by-step drawings (Figs. 1 and 3): `reconstruct.*`; of several runs also `compare.*`.
+
+    With steps of refinement also those by posteriors of each image's own, beside the others.
+    """
     rows = []
     for run in runs:
         study.tell(f"drawing {', '.join(study.names)} with {run.name}")
-        rows.append([reconstruct(run, s, study.seed, study.device) for s in study.sets(run)])
+        rows += [
+            [reconstruct(run, s, study.seed, study.device, steps) for s in study.sets(run)]
+            for steps in dict.fromkeys((0, refine))
+        ]
     table = pd.concat([item.table for row in rows for item in row], ignore_index=True)
     write_csv(table, out / "reconstruct.csv")
     paths = [

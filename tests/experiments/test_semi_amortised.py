@@ -11,7 +11,8 @@ from torch.distributions import Normal
 from doodcli.data.load import load_images
 from doodcli.experiments import likelihood, semi_amortised
 from doodcli.experiments.likelihood import Effort
-from doodcli.experiments.semi_amortised import DRAWING, PEN_DRAWING, fit
+from doodcli.experiments.reconstruct import reconstruct
+from doodcli.experiments.semi_amortised import DRAWING, fit
 from doodcli.learning.runs import open_run
 from doodcli.learning.train import Plan, train
 from doodcli.model.model import DrawingModel, as_input
@@ -35,7 +36,7 @@ def test_its_log_density_is_that_of_independent_normals(images, pen):
     model, targets = built(pen=pen), as_input(images.images)
     own = fit(model, targets, images.index, 3)
     with torch.no_grad():
-        drawing, log_q = own.sample(model, noise_for(images.index, 4, 0), (DRAWING, PEN_DRAWING))
+        drawing, log_q = own.sample(model, noise_for(images.index, 4, 0), DRAWING)
     assert drawing.present.equal(own.parse.present.expand(4, -1, -1))
     assert 0 < drawing.present.mean() < 1
     free = torch.cat([model.interval.free(drawing.layout), drawing.strokes.flatten(3)], -1)
@@ -90,6 +91,16 @@ def test_more_steps_give_a_tighter_bound(run):
     assert run.weights == open_run(run.path).weights
 
 
+def test_a_refined_reconstruction_is_closer_and_says_so(run):
+    images = load_images("digits", "test", limit=4)
+    plain, refined = (reconstruct(run, images, 0, "cpu", steps) for steps in (0, 30))
+    assert refined.table.mean_abs_error.mean() < plain.table.mean_abs_error.mean()
+    assert refined.table.elbo_nats.mean() > plain.table.elbo_nats.mean()
+    assert set(refined.table.refine_steps) == {30}
+    assert refined.label == f"{plain.label}, refined"
+    assert refined.canvases.shape == plain.canvases.shape
+
+
 def test_images_and_chunks_do_not_hear_of_each_other(images, monkeypatch):
     model = built()
 
@@ -123,7 +134,7 @@ def test_scales_are_the_mean_errors_of_such_posteriors(images):
     own = fit(model, targets, images.index, 2, seed=5)
     with torch.no_grad():
         noise = noise_for(images.index, semi_amortised.SCALE_SAMPLES, 5)
-        canvas = model.render(own.sample(model, noise, (DRAWING, PEN_DRAWING))[0])
+        canvas = model.render(own.sample(model, noise, DRAWING)[0])
     expected = (targets - canvas).abs().mean((0, 1)).clamp_min(model.settings.scale_floor)
     torch.testing.assert_close(scale, expected)
     assert scale.min() == model.settings.scale_floor
