@@ -38,8 +38,11 @@ FOLDERS = {AMORTISED: "cells", REFINED: "refined", SCALED: "rescaled"}
 posterior; with posteriors of each image's own; with those, and scales that were learned with such.
 """
 
-WHOLE = ("seed", "steps", "training_images", "samples", "evaluation_seed")
-"""Columns of whole numbers that a blank row lacks."""
+WHOLE = (
+    "seed", "steps", "training_images", "samples", "refine_steps", "scale_images",
+    "evaluation_seed",
+)  # fmt: skip
+"""Columns of whole numbers that a blank row lacks, and older cells may lack too."""
 
 VERSION = 1
 """Raised when the same cells would give other tables or pictures."""
@@ -224,7 +227,8 @@ def _tables(suite: Suite, parts: list[Task]) -> Task:
         found = [pd.read_csv(path) for path in done()]
         if not any("seed" in cell for cell in found):
             raise RunFailed(f"{suite.out / 'cells'}: no cell is there, so there is no table")
-        table = pd.concat(found, ignore_index=True).astype(dict.fromkeys(WHOLE, "Int64"))
+        table = pd.concat(found, ignore_index=True)
+        table = table.astype({name: "Int64" for name in WHOLE if name in table})
         return write_tables(suite, table)
 
     models, sources = (
