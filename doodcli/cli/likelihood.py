@@ -37,8 +37,8 @@ def likelihood(
     """Lower bounds of log p(x) in nats an image, beside the `blank` page's.
 
     The blank row draws nothing: per-pixel median and scale of the run's training images.  With
-    --refine a row of tighter bounds follows that of the amortised posterior, and with
-    --scale-images one whose model has scales that suit them.
+    --refine the bounds of refined posteriors follow those of the amortised one, and with
+    --scale-images those of a model whose scales suit them.
     """
     if scale_images and not refine:
         raise InputError("--scale-images: are for posteriors of their own; give --refine too")

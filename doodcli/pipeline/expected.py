@@ -24,6 +24,7 @@ FILES = {
     "clusters": ("strokes.csv",),
     "oneshot": ("table1.csv", "oneshot.png"),
     "animations": ("animations.json",),
+    "refined": ("refined.csv", "amortisation_gap.csv"),
 }
 """Files without which a task is not done; of another task NAME this is NAME.csv."""
 

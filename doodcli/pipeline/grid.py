@@ -11,7 +11,7 @@ import torch
 
 from doodcli.data.load import load_images
 from doodcli.data.registry import DATA_SETS, short
-from doodcli.errors import RunFailed
+from doodcli.errors import InputError, RunFailed
 from doodcli.experiments import likelihood, semi_amortised, transfer
 from doodcli.experiments.reconstruct import reconstruct
 from doodcli.learning.train import training_images
@@ -114,7 +114,7 @@ def cell(suite: Suite, what: Training, target: str, kind: str = AMORTISED) -> Ta
             "samples": profile.samples,
             "seed": suite.seed,
             **({"refine": [semi_amortised.VERSION, effort.refine]} if effort.refine else {}),
-            **({"scale": scale.read_text("utf-8")} if effort.scale_images else {}),
+            **({"scale": _read(scale)} if effort.scale_images else {}),
         }
 
     def work() -> list[Path]:
@@ -147,6 +147,14 @@ def efforts(suite: Suite) -> dict[str, likelihood.Effort]:
 def scale_file(suite: Suite, what: Training) -> Path:
     """The scales of a run that were learned anew, a row of numbers for each of pixels."""
     return suite.out / FOLDERS[SCALED] / f"{what.name}.csv"
+
+
+def _read(path: Path) -> str:
+    """A file that another task makes.  InputError where it is not there."""
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: is not there yet") from None
 
 
 def _count(suite: Suite, target: str) -> int:

@@ -36,7 +36,7 @@ VERSION = 1
 
 def tasks(suite: Suite) -> list[Task]:
     """A task a cell, and the tables of all of them; none where nothing is refined."""
-    runs = [what for what in suite.trainings if what.model in MODELS]
+    runs = [what for what in suite.trainings if what.model in MODELS and _has_bounds(suite, what)]
     if not suite.profile.refine or not runs:
         return []
     cells = {
@@ -49,6 +49,11 @@ def tasks(suite: Suite) -> list[Task]:
     }
     made = [task for kind in (grid.REFINED, grid.SCALED) for task in cells[kind]]
     return [*(_scale(suite, what) for what in runs), *made, _tables(suite, cells)]
+
+
+def _has_bounds(suite: Suite, what: Training) -> bool:
+    """Whether a run's numbers are bounds: with a pen that is read off the target they are none."""
+    return suite.settings(*what).model.pen != "amortised"
 
 
 def _scale(suite: Suite, what: Training) -> Task:

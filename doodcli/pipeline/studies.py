@@ -47,7 +47,10 @@ if TYPE_CHECKING:
     from doodcli.learning.runs import Run
 
 # Two runs of one source have the same blank row.
-SAME = ["run", "weights", "source_fingerprint", "target_fingerprint", "remark", "iwae_nats"]
+SAME = [
+    "run", "weights", "source_fingerprint", "target_fingerprint", "remark", "iwae_nats",
+    "refine_steps", "scale_images",
+]  # fmt: skip
 
 
 class Study(NamedTuple):

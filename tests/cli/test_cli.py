@@ -215,6 +215,11 @@ def test_a_pen_read_off_the_target_never_shares_a_column_with_bounds(capsys, tmp
     assert leaky["iwae_nats"] is None
     assert leaky["leaky_iwae_nats"] is not None
     assert blank["iwae_nats"] is not None
+    result = dood(capsys, "likelihood", made.out.strip(), "--dataset", "digits", "--samples", 2,
+                  "--limit", 4, "--refine", 2, "--json", "--device", "cpu", "--quiet")  # fmt: skip
+    *every, _ = json.loads(result.out)
+    assert [row["refine_steps"] for row in every] == [0, 2]
+    assert all(row["leaky_iwae_nats"] is not None for row in every)
     assert leaky["remark"] == "transposed"
 
 

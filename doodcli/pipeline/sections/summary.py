@@ -106,7 +106,7 @@ def _tile_refined(of: Sources) -> Tile | None:
         f"{int((part.difference > 0).sum())} of {len(part)} {posterior}"
         for posterior, part in alike.groupby("posterior", sort=False)
     ]
-    refined = alike[alike.gained > 0]
+    refined = alike[(alike.posterior == "refined") & (alike.gained > 0)]
     if refined.empty:
         return None
     return Tile(

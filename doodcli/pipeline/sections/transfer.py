@@ -234,7 +234,7 @@ def _gaps_of_model(of: Sources, model: str, table: pd.DataFrame) -> Table:
     caption = (
         f"{model}: the same images with the posterior as one pass of the recognition network has "
         "it (amortised); with a posterior of each image's own, fitted to its ELBO (refined), which "
-        "bounds the log p(x) of the same model more tightly; and with the likelihood's scales "
+        "bounds the same log p(x) of the same model; and with the likelihood's scales "
         f"learned anew on such posteriors of training images. IWAE with {table.samples.iloc[0]} "
         "samples. The paper's posterior is amortised, so no difference of a refined one is like "
         "for like; a numbered one is otherwise unlike too."
