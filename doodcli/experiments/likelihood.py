@@ -68,12 +68,12 @@ def likelihoods(
     With steps of refinement a row of refined posteriors stands beside that of the amortised one,
     and with images for the scales another.
     """
-    efforts = {effort._replace(refine=0, scale_images=0): run.model(device)}
-    if effort.refine:
-        efforts[effort._replace(scale_images=0)] = run.model(device)
+    model = run.model(device)
+    refined = effort._replace(scale_images=0)
+    efforts = dict.fromkeys((refined._replace(refine=0), refined), model)
     if effort.scale_images:
-        model = efforts[effort] = run.model(device)
-        model.scale.copy_(learned_scale(model, source, effort))
+        efforts[effort] = run.model(device)
+        efforts[effort].scale.copy_(learned_scale(model, source, effort))
     page = BlankPage.fitted(source, run.settings.model)
     rows = []
     for target in targets:

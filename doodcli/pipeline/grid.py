@@ -214,18 +214,23 @@ def _blank(suite: Suite, what: Training, target: str) -> Task:
     return Task(name, key, work, _command(suite, what, target), size=size)
 
 
+def done_files(suite: Suite, cells: Sequence[Task], kind: str = AMORTISED) -> list[Path]:
+    """The files of those cells of a kind that are done; of blank pages too."""
+    # A file may be there and outdated: the ledger knows.
+    ledger = Ledger(suite.out / LEDGER)
+    return [
+        suite.out / FOLDERS[kind] / f"{task.name.removeprefix(f'{kind}-')}.csv"
+        for task in cells
+        if ledger.is_done(task)
+    ]
+
+
 def _tables(suite: Suite, parts: list[Task]) -> Task:
     """`transfer.*`, of those cells that are done: one that failed leaves a gap."""
 
     @functools.cache  # every key is of whole sets of images
     def done() -> list[Path]:
-        # A file may be there and outdated: the ledger knows.
-        ledger = Ledger(suite.out / LEDGER)
-        return [
-            suite.out / "cells" / f"{part.name.removeprefix('cell-')}.csv"
-            for part in parts
-            if ledger.is_done(part)
-        ]
+        return done_files(suite, parts)
 
     def key() -> dict[str, Any]:
         cells = {path.name: path.read_text("utf-8") for path in done()}

@@ -13,7 +13,7 @@ from doodcli.errors import RunFailed
 from doodcli.experiments import likelihood, semi_amortised, transfer
 from doodcli.learning.train import training_images
 from doodcli.pipeline import grid
-from doodcli.pipeline.engine import LEDGER, Ledger, Size, Task
+from doodcli.pipeline.engine import Size, Task
 from doodcli.report.tables import write_csv, write_lines, write_tex
 
 if TYPE_CHECKING:
@@ -91,14 +91,7 @@ def _tables(suite: Suite, cells: dict[str, list[Task]]) -> Task:
 
     @functools.cache  # every key is of whole sets of images
     def done() -> dict[str, list[Path]]:
-        ledger = Ledger(suite.out / LEDGER)
-        return {
-            kind: [
-                suite.out / grid.FOLDERS[kind] / f"{task.name.partition('-')[2]}.csv"
-                for task in tasks if ledger.is_done(task)
-            ]
-            for kind, tasks in cells.items()
-        }  # fmt: skip
+        return {kind: grid.done_files(suite, tasks, kind) for kind, tasks in cells.items()}
 
     def key() -> dict[str, Any]:
         texts = {str(path.relative_to(suite.out)): path.read_text("utf-8")

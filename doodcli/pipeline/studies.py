@@ -80,8 +80,9 @@ def reconstructions(
     rows = []
     for run in runs:
         study.tell(f"drawing {', '.join(study.names)} with {run.name}")
+        sets = study.sets(run)
         rows += [
-            [reconstruct(run, s, study.seed, study.device, steps) for s in study.sets(run)]
+            [reconstruct(run, s, study.seed, study.device, steps) for s in sets]
             for steps in dict.fromkeys((0, refine))
         ]
     table = pd.concat([item.table for row in rows for item in row], ignore_index=True)
