@@ -9,6 +9,7 @@ import tomllib
 from itertools import chain
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -29,6 +30,28 @@ case "$1 $2" in
   "-m pip") echo "$*" >> "$FAKE_LOG"; exit "${FAKE_PIP:-0}" ;;
 esac
 """
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len(README.splitlines()) <= 150
+    assert len(README.split()) <= 1200
+
+
+def test_the_table_of_the_readme_is_what_was_measured() -> None:
+    cells = pd.read_csv(ROOT / "results/laptop/transfer.csv")
+    cells = cells[cells.model == "dood"].set_index(["source", "target"]).iwae_nats
+    targets = ["mnist", "emnist-transposed", "kmnist", "quickdraw", "omniglot"]
+    rows = re.findall(r"^\| ([A-Z]\w+?)[¹²]?, `dood` \| (.*) \|$", README, re.M)
+    assert [name for name, _ in rows] == ["MNIST", "EMNIST", "KMNIST", "QuickDraw", "Omniglot"]
+    for name, values in rows:
+        shown = [int(text.replace(",", "").replace("−", "-")) for text in values.split(" | ")]
+        assert shown == [round(cells[name.lower(), target]) for target in targets], name
+    oneshot = pd.read_csv(ROOT / "results/laptop/table1.csv").query("model == 'dood'").iloc[0]
+    accuracy, error = (100 * oneshot[key] for key in ("accuracy", "se"))
+    assert f"{accuracy:.1f} % ± {error:.1f}" in README
 
 
 def test_versions_agree() -> None:
